@@ -1,0 +1,273 @@
+"""What the switch asks of the world: Adapter, Store, Token.
+
+Each is a Protocol; implementations live in ``adapters/``, ``exchange/stores/`` and ``exchange/tokens/``, are chosen
+by name through entry points, and import nothing of the switch but this room and the floors below it. One contract
+suite each (tests/contract) says in code what the docstrings say in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from attrs import Factory, frozen
+from pydantic import BaseModel, ConfigDict
+
+from exchange.model import (
+    Arrival,
+    Conclusion,
+    Context,
+    Delivery,
+    Endpoint,
+    Generation,
+    Instant,
+    Outcome,
+    Parcel,
+    Question,
+)
+
+
+class Strict(BaseModel):
+    """What an administrator writes: unknown keys are mistakes, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# -- adapters ----------------------------------------------------------------------------------------------------
+
+
+class Take(Protocol):
+    """The one question an adapter asks the switch: will you answer for this parcel?"""
+
+    def __call__(self, parcel: Parcel, endpoint: Endpoint) -> Awaitable[str]:
+        """Return the message's id once the bytes are on disk; only then may the peer be told yes.
+
+        Raises TooLarge, or StoreError (Busy among them): the peer is told no, politely, and nothing was kept.
+        """
+
+
+@frozen
+class World:
+    """What an adapter is given when it is made."""
+
+    take: Take
+    archive: Archive
+    reactor: Any  # the running asyncio reactor of Twisted
+    now: Callable[[], Instant]
+    log: Any  # a structlog logger
+    directory: str = "."  # where the adapter may keep files; removed by nobody
+    limit_bytes: int = 64 * 1024 * 1024  # the largest payload; more is refused while it arrives
+    spool_bytes: int = 256 * 1024  # payloads over this are streamed to a file (``Spool``) instead of memory
+    settings: Any = None  # the kind's own Settings value, from switchd.yaml
+
+
+class Adapter(Protocol):
+    """Moves parcels to and from the endpoints of one kind; knows a protocol, never a message.
+
+    Two verbs: it *takes* what peers bring (through ``World.take``) and *sends* what is due to them.
+    """
+
+    Options: ClassVar[type[Strict]]  # of one endpoint
+    Settings: ClassVar[type[Strict]]  # of the kind: listeners and the like
+    sends: ClassVar[bool]  # whether parcels can be sent to such an endpoint
+    window: ClassVar[int]  # parcels in flight at once to one endpoint, where its options don't say
+    receipts: ClassVar[str]  # shape of our own receipts there: native (the message type's) | json
+
+    def __init__(self, world: World) -> None: ...
+
+    async def serve(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Serve exactly these endpoints from now on; called at start and after each published table.
+
+        Endpoints that didn't change keep their connections. An endpoint whose peer is down is not an error here:
+        the adapter keeps trying, and says so in the log.
+        """
+
+    async def send(self, endpoint: Endpoint, parcel: Parcel) -> None:
+        """Return once the peer surely has the parcel; anything else is an exception.
+
+        Raises Transient (try again) or Permanent (never); any other exception counts as Transient. May be called
+        again with the same parcel: the outcome of an attempt can be unknown.
+        """
+
+    async def stop(self) -> None:
+        """Accept nothing new, finish what is being taken, close."""
+
+
+# -- the store ---------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Change:
+    """What an operator does to one message, with a reason and a name; *delivery* None means all it fits."""
+
+    message: int
+    verb: str  # hold | release | resend | requeue | discard | reject
+    actor: str
+    reason: str
+    at: Instant
+    delivery: int | None = None
+
+
+@frozen
+class Mail:
+    """One parcel delivered to an endpoint; *position* grows with every delivery and never comes twice."""
+
+    position: int
+    message: int
+    at: Instant
+    parcel: Parcel
+
+
+@frozen
+class Backlog:
+    """The open work that a store holds when it is opened."""
+
+    arrivals: Sequence[int] = ()  # RECEIVED and not yet decided, oldest first
+    deliveries: int = 0  # open deliveries
+    unknown: int = 0  # of them found SENDING: the worker died in the attempt
+
+
+class Store(Protocol):
+    """Durable state and its journal. Every verb resolves after its transaction is on disk.
+
+    A verb that raises StoreError has changed nothing. Verbs may be called without waiting for each other: the store
+    gathers whatever is asked while the last commit runs and commits it together, in order.
+    """
+
+    async def open(self) -> Backlog:
+        """Open or create; migrate; turn SENDING into QUEUED (outcome unknown). The first verb."""
+
+    async def close(self) -> None:
+        """Commit what was asked and close."""
+
+    def receive(self, parcel: Parcel, endpoint: Endpoint, at: Instant) -> Awaitable[Arrival]:
+        """Keep a parcel: from now on it is RECEIVED. A Spool's file becomes the store's."""
+
+    def arrivals(self, ids: Sequence[int], *, count_try: bool = False) -> Awaitable[Sequence[Arrival]]:
+        """Read arrivals that wait to be decided; *count_try* persists that a worker now tries them alone."""
+
+    def context(self, questions: Sequence[Question]) -> Awaitable[Sequence[Context]]:
+        """Look up what deciding these messages needs to know."""
+
+    def conclude(self, conclusions: Sequence[Conclusion]) -> Awaitable[Sequence[Concluded]]:
+        """Write what was decided: states, facts, keys, deliveries, answers, journal. All of it or nothing."""
+
+    def claim(self, deliveries: Sequence[Delivery], at: Instant) -> Awaitable[Sequence[Delivery]]:
+        """QUEUED -> SENDING, attempts counted before they are made.
+
+        Returns those that were still QUEUED, each with its parcel.
+        """
+
+    def settle(self, outcomes: Sequence[Outcome]) -> Awaitable[Sequence[Settled]]:
+        """Write what became of attempts; complete or fail messages whose last delivery this was."""
+
+    def change(self, changes: Sequence[Change]) -> Awaitable[Sequence[Changed]]:
+        """Do what an operator asks; raise Refused where the life of the message has no such step."""
+
+    def due(self, endpoint: str, after: tuple[int, int], limit: int) -> Awaitable[Sequence[Delivery]]:
+        """Read QUEUED deliveries past *after*, oldest first: of one endpoint, or of all where it is empty."""
+
+    def overdue(self, now: Instant) -> Awaitable[Overdue]:
+        """Journal, once each, what passed its deadline: missing receipts, and parked receipts (now HELD)."""
+
+    def retain(self, before_day: int) -> Awaitable[int]:
+        """Drop the partitions of days (since the epoch) before *before_day* that hold nothing open."""
+
+    def publish(self, text: str, actor: str, reason: str, at: Instant) -> Awaitable[Generation]:
+        """Append a generation of the routing table and make it the one in force."""
+
+    def holds(self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "",
+              at: Instant = 0) -> Awaitable[Mapping[str, str]]:  # fmt: skip
+        """Set (``{"party:X": "held"}``, empty value to lift) and return what operators put on hold."""
+
+
+class Archive(Protocol):
+    """The reading side of the store: never waits for a commit, never blocks one."""
+
+    def payload(self, message: int, delivery: int | None = None) -> Awaitable[Parcel]:
+        """Read a message's own bytes, or the frozen bytes of one of its deliveries. Raises NotFound."""
+
+    def life(self, message: int) -> Awaitable[dict[str, Any]]:
+        """Read everything known of a message: facts, state, deliveries, journal. Raises NotFound."""
+
+    def search(self, value: str, limit: int = 50) -> Awaitable[Sequence[dict[str, Any]]]:
+        """Find messages by any of their keys, newest first."""
+
+    def messages(self, *, state: str = "", party: str = "", type: str = "", kind: str = "", before: int = 0,
+                 limit: int = 50) -> Awaitable[Sequence[dict[str, Any]]]:  # fmt: skip
+        """List messages, newest first, before a given id."""
+
+    def mailbox(self, endpoint: str, after: int, limit: int) -> Awaitable[Sequence[Mail]]:
+        """Read what was delivered to an endpoint after the position *after*, in the order of delivery."""
+
+    def queues(self) -> Awaitable[Sequence[dict[str, Any]]]:
+        """Count open deliveries by endpoint and state, with the oldest."""
+
+    def generations(self, limit: int = 50) -> Awaitable[Sequence[Generation]]:
+        """List published routing tables, newest (the one in force) first."""
+
+    def parties(self) -> Awaitable[Iterable[Mapping[str, Any]]]:
+        """Read the parties that were imported into the store."""
+
+
+@frozen
+class Concluded:
+    """What ``conclude`` wrote for one conclusion."""
+
+    deliveries: Sequence[Delivery] = ()
+    state: str = ""
+    settled: Sequence[tuple[int, int]] = ()  # deliveries of causes that are settled now: drop them from the lanes
+    finished: Sequence[tuple[int, str]] = ()  # messages that ended with this: (id, state)
+    rejoin: Sequence[int] = ()  # parked receipts whose cause this is: sort them again
+
+
+@frozen
+class Settled:
+    """What ``settle`` left behind: the delivery's state, and the message's if it ended."""
+
+    state: str
+    finished: str = ""
+
+
+@frozen
+class Changed:
+    """What ``change`` left behind."""
+
+    state: str
+    deliveries: Sequence[Delivery] = ()  # now QUEUED
+    withdrawn: Sequence[tuple[int, int]] = ()  # no longer QUEUED
+    arrivals: Sequence[int] = ()  # to be sorted again
+
+
+@frozen
+class Overdue:
+    """What passed its deadline since the last look."""
+
+    receipts: Sequence[tuple[int, str]] = Factory(tuple)  # (message, party whose receipt is missing)
+    parked: Sequence[int] = Factory(tuple)  # receipts held because their cause never came
+    missing: Mapping[str, int] = Factory(dict)  # party -> receipts missing now
+
+
+# -- tokens ------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Job:
+    """One thing to sign: *data* is the canonical SignedInfo (about 700 bytes), never the document."""
+
+    key: str
+    algorithm: str  # sm2-sm3 | rsa-sha1 | rsa-sha256 | ecdsa-sha256
+    data: bytes
+
+
+class Token(Protocol):
+    """Holds keys and signs with them (密码设备)."""
+
+    def certificate(self, key: str) -> bytes:
+        """Return the DER certificate of *key*. Raises TokenError where there is no such key."""
+
+    async def sign(self, jobs: Sequence[Job]) -> Sequence[bytes | Exception]:
+        """Sign every job: raw ``r || s`` for SM2 and ECDSA, PKCS#1 v1.5 for RSA; a TokenError in its place if not."""
+
+    async def close(self) -> None:
+        """Log out and let go of the device."""

@@ -1,0 +1,1 @@
+"""Counterparties to test against: they answer like authorities, and misbehave on request."""

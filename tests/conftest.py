@@ -1,0 +1,50 @@
+"""One event loop under Twisted's asyncio reactor for the whole run; a test that is a coroutine function runs in it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import asyncioreactor
+
+LOOP = asyncio.new_event_loop()
+asyncio.set_event_loop(LOOP)
+asyncioreactor.install(LOOP)
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run coroutine tests to their end in the shared loop."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    LOOP.run_until_complete(pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reactor_runs() -> Iterator[None]:
+    """Start Twisted's reactor without blocking, so that processes and threads it starts are served."""
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    running.startRunning(installSignalHandlers=False)
+    yield
+    running.fireSystemEvent("shutdown")
+    LOOP.run_forever()  # until the shutdown, which stops the loop, is through
+
+
+@pytest.fixture(scope="session")
+def official_samples() -> Path:
+    """Return the folder of official CEB samples, or skip: they are no part of the project."""
+    folder = SHARED / "samples" / "ceb-2018-113"
+    if not folder.is_dir():
+        pytest.skip("the official samples (shared/samples/ceb-2018-113) are not present beside this checkout")
+    return folder
