@@ -25,11 +25,20 @@ Instant = int
 SECOND: Final = 1_000_000
 
 # -- ids ---------------------------------------------------------------------------------------------------------
-# A message id is (days since the epoch << 40 | running number): ordered by time, and it names its own partition.
+# A message id is (day << 40 | running number of the day): ordered by time, and it names its own partition.
 
 ID_BITS: Final = 40
 _EPOCH: Final = date(1970, 1, 1)
 _BEIJING: Final = timezone(timedelta(hours=8))
+
+
+def day_number(at: Instant) -> int:
+    """Return the day, in days since the epoch, that it is in Beijing at *at*.
+
+    >>> day_number(0), day_number(16 * 3600 * SECOND)
+    (0, 1)
+    """
+    return (at + 8 * 3600 * SECOND) // (86_400 * SECOND)
 
 
 def show_id(message: int) -> str:
@@ -157,6 +166,7 @@ class Arrival:
     party: str
     parcel: Parcel
     tries: int = 0  # times a worker died while sorting it
+    only: tuple[int, ...] = ()  # of a receipt sorted again: just these of its records
 
 
 # -- what a message says -----------------------------------------------------------------------------------------
@@ -217,6 +227,10 @@ class Document:
 
     keys: Mapping[str, str]
 
+    def indexed(self) -> tuple[str, ...]:
+        """Return the values that this document can be found by."""
+        return tuple(dict.fromkeys(map(indexed, self.keys.values())))
+
 
 @frozen
 class Answer:
@@ -245,8 +259,7 @@ class Envelope:
 
     def values(self) -> tuple[str, ...]:
         """Return every distinct value that this message can be found by."""
-        keys = (indexed(value) for document in self.documents for value in document.keys.values())
-        return tuple(dict.fromkeys((self.own_id, *keys)))
+        return tuple(dict.fromkeys((self.own_id, *(value for d in self.documents for value in d.indexed()))))
 
 
 @frozen
@@ -278,6 +291,7 @@ class Route:
 class Question:
     """What sort asks the store about one message before it decides."""
 
+    message: int
     sender: str
     type: str
     own_id: str
@@ -306,8 +320,8 @@ class Cause:
     type: str
     name: str  # the parcel's name then
     own_id: str
-    deliveries: tuple[tuple[int, str], ...] = ()  # (delivery number, party) still open
     documents: int = 1  # documents in the cause
+    awaits: tuple[str, ...] = ()  # parties that it has open deliveries to
 
 
 @frozen
@@ -315,8 +329,7 @@ class Context:
     """The store's answer to a Question."""
 
     prior: Prior | None = None
-    causes: tuple[tuple[Cause, ...], ...] = ()  # for each document of a receipt: what it may answer, best first
-    parked: tuple[int, ...] = ()  # receipts that wait for one of this message's values
+    causes: tuple[tuple[Cause, ...], ...] = ()  # for each document of a receipt: what it may answer, newest first
 
 
 @frozen
@@ -332,12 +345,14 @@ class Planned:
     expects_receipt: bool = False
     deadline_seconds: float | None = None
     refers_to: int = 0  # id of the message that these bytes answer
+    keys: tuple[str, ...] = ()  # business keys whose order must be kept at the endpoint
 
 
 @frozen
 class Answered:
     """One document of a cause that a receipt answers."""
 
+    record: int  # which document of the receipt
     cause: int
     document: int
     documents: int
@@ -358,6 +373,7 @@ class Decision:
     zh: str = ""
     findings: tuple[Finding, ...] = ()
     waits: tuple[int, ...] = ()  # of a receipt: the documents whose cause hasn't come
+    wait_seconds: float = 0.0  # how long they may wait
     twin: int = 0  # the earlier message, of a duplicate
 
 

@@ -1,0 +1,139 @@
+"""Receipts in the store: they settle deliveries, end messages, and wait for a cause that hasn't come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from exchange.errors import NotFound
+from exchange.lifecycle import DELIVERY, step
+from exchange.model import SECOND, Answered, Conclusion, Instant, show_id
+from exchange.stores._sqlite_base import Database
+from exchange.stores._sqlite_keys import key_hash
+from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._words import STATE, STATES
+
+
+class Answers:
+    """What receipts do to the deliveries and messages they answer."""
+
+    def __init__(self, db: Database, rows: Rows) -> None:
+        self._db, self._rows = db, rows
+        self._waiting: dict[int, set[int]] = {}
+
+    def load(self) -> None:
+        """Read back which key values parked receipts wait for."""
+        self._waiting = {}
+        for value, message in self._db.connection.execute("SELECT value, message FROM parked"):
+            self._waiting.setdefault(value, set()).add(message)
+
+    # -- answering -----------------------------------------------------------------------------------------------
+
+    def answer(
+        self, receipt: int, answered: Sequence[Answered], at: Instant
+    ) -> tuple[list[tuple[int, int]], list[tuple[int, str]]]:
+        """Settle what *answered* proves; return deliveries that need no more sending, and messages that ended."""
+        dropped: list[tuple[int, int]] = []
+        ended: list[int] = []
+        for one in answered:
+            if self._db.day_of(one.cause) is not None:  # else retention took the cause
+                ended += self._answer(receipt, one, at, dropped)
+        return dropped, list(self.finish(ended, at).items())
+
+    def _answer(self, receipt: int, one: Answered, at: Instant, dropped: list[tuple[int, int]]) -> list[int]:
+        told: dict[str, Any] = {
+            "receipt": show_id(receipt),
+            "document": one.document,
+            "code": one.answer.code,
+            "stage": one.answer.stage,
+            "outcome": one.answer.outcome,
+            "text": one.answer.text[:200],
+        }
+        rows = self._db.connection.execute(
+            "SELECT id, state, documents, patience, counts FROM delivery WHERE id >= ? AND id < ? AND party = ?",
+            (one.cause << NUMBER_BITS, (one.cause + 1) << NUMBER_BITS, self._db.number(one.party)),
+        ).fetchall()
+        if not rows:  # repeated, or late: evidence all the same
+            self._db.journal(one.cause, "note", at, detail=told)
+        ended: list[int] = []
+        for id, before, documents, patience, counts in rows:
+            event = "answer" if one.answer.terminal and self._whole(id, one, documents) else "confirm"
+            state = step(DELIVERY, STATES[before], event)
+            self._db.journal(one.cause, event, at, split_id(id)[1], told)
+            if state == "ANSWERED":
+                self._db.connection.execute("DELETE FROM delivery WHERE id = ?", (id,))
+                self._db.connection.execute("DELETE FROM answered WHERE delivery = ?", (id,))
+                ended += [one.cause] * counts
+            elif STATES[before] != state:
+                deadline = at + patience if patience else None
+                self._db.connection.execute(
+                    "UPDATE delivery SET state = ?, deadline = ? WHERE id = ?", (STATE[state], deadline, id)
+                )
+            if STATES[before] in ("QUEUED", "SENDING", "HELD", "FAILED"):
+                dropped.append(split_id(id))
+        return ended
+
+    def _whole(self, id: int, one: Answered, documents: int) -> bool:
+        """Tell whether every document of the delivery has its terminal receipt, this one included."""
+        if documents <= 1:
+            return True
+        execute = self._db.connection.execute
+        execute("INSERT OR IGNORE INTO answered VALUES (?, ?)", (id, one.document))
+        (count,) = execute("SELECT count(*) FROM answered WHERE delivery = ?", (id,)).fetchone()
+        return bool(count >= documents)
+
+    def finish(self, messages: Iterable[int], at: Instant) -> dict[int, str]:
+        """End those *messages* none of whose deliveries is open any more, or only FAILED ones."""
+        finished: dict[int, str] = {}
+        for message in dict.fromkeys(messages):
+            rows = self._db.connection.execute(
+                "SELECT DISTINCT state FROM delivery WHERE id >= ? AND id < ?",
+                (message << NUMBER_BITS, (message + 1) << NUMBER_BITS),
+            ).fetchall()
+            if not rows:
+                self._db.journal(message, "complete", at)
+                finished[message] = "COMPLETED"
+            elif rows == [(STATE["FAILED"],)] and self._rows.state(message) == "ACCEPTED":
+                self._db.journal(message, "fail", at)
+                finished[message] = "FAILED"
+        return finished
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    def wait(self, c: Conclusion) -> None:
+        """Note which values the unmatched records of a receipt wait for, and forget those that are matched."""
+        execute, message = self._db.connection.execute, c.arrival.id
+        if c.arrival.only:
+            for document in set(c.arrival.only) - set(c.decision.waits):
+                execute("DELETE FROM parked WHERE message = ? AND document = ?", (message, document))
+        if c.envelope is None:
+            return
+        until = c.at + int(c.decision.wait_seconds * SECOND)
+        for document in c.decision.waits:
+            for value in {key_hash(indexed) for indexed in c.envelope.documents[document].indexed()}:
+                execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?)", (value, message, document, until))
+                self._waiting.setdefault(value, set()).add(message)
+
+    def waiting(self, hashes: Sequence[int]) -> list[int]:
+        """Return the parked receipts that wait for any of these values."""
+        if not self._waiting:
+            return []
+        return sorted({message for value in hashes for message in self._waiting.get(value, ())})
+
+    def expire(self, now: Instant) -> list[int]:
+        """Hold the receipts whose cause never came; return them. They still join when it comes after all."""
+        execute = self._db.connection.execute
+        late = [message for (message,) in execute("SELECT DISTINCT message FROM parked WHERE until <= ?", (now,))]
+        code, en = "SWX-2020", "the message that this receipt answers has not come"
+        detail = {"code": code, "en": en, "zh": "回执所对应的报文一直没有到达"}
+        for message in late:
+            execute("UPDATE parked SET until = ? WHERE message = ?", (1 << 62, message))
+            try:
+                held = execute(
+                    "UPDATE pending SET state = ?, code = ? WHERE message = ? AND code = 'parked'",
+                    (STATE["HELD"], code, message),
+                )
+                self._db.journal(message, "hold" if held.rowcount else "expire", now, detail=detail)
+            except NotFound:
+                continue
+        return late

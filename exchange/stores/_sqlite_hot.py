@@ -1,0 +1,380 @@
+"""The verbs that every message passes: receive, context, conclude, claim, settle.
+
+Each takes all requests of its kind in a batch and writes them together, inside one transaction of ``Database``.
+States change by the tables of ``exchange.lifecycle`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from exchange.lifecycle import DELIVERY, step
+from exchange.model import (
+    SECOND,
+    Arrival,
+    Conclusion,
+    Context,
+    Delivery,
+    Endpoint,
+    Envelope,
+    Instant,
+    Outcome,
+    Parcel,
+    Planned,
+    Question,
+    evolve,
+    show_id,
+)
+from exchange.ports import Concluded, Settled
+from exchange.stores._sqlite_answers import Answers
+from exchange.stores._sqlite_base import Database
+from exchange.stores._sqlite_keys import KeyIndex, key_hash
+from exchange.stores._sqlite_look import Look
+from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers, split_id
+from exchange.stores._words import STATE, STATES
+
+MOST: Final = 500  # parameters in one query
+OUTCOME: Final = {"deliver": "DELIVERED", "defer": "QUEUED", "fail": "FAILED", "hold": "HELD"}
+
+
+def marks(count: int) -> str:
+    """Return *count* question marks for a query.
+
+    >>> marks(3)
+    '?,?,?'
+    """
+    return ",".join("?" * count)
+
+
+class Hot:
+    """What is done for every message."""
+
+    def __init__(self, db: Database, keys: KeyIndex, rows: Rows, look: Look, answers: Answers) -> None:
+        self._db, self._keys, self._rows, self._look, self._answers = db, keys, rows, look, answers
+
+    # -- receive -------------------------------------------------------------------------------------------------
+
+    def receive(self, asked: Sequence[tuple[Parcel, Endpoint, Instant]]) -> list[Arrival]:
+        """Keep parcels; they are RECEIVED."""
+        arrivals, kept = [], []
+        for parcel, endpoint, at in asked:
+            message = self._db.next_id(at)
+            dictionary, body = self._db.pack(parcel, self._db.bodies.path(message))
+            if body is None:
+                parcel = evolve(
+                    parcel, body=self._db.bodies.spool(self._db.bodies.path(message), parcel.size, parcel.digest)
+                )
+            arrivals.append(Arrival(message, at, endpoint.name, endpoint.party, parcel))
+            kept.append((dictionary, body))
+        self._insert_messages(arrivals, kept)
+        self._db.connection.executemany(
+            "INSERT INTO pending (message, state) VALUES (?, ?)", [(a.id, STATE["RECEIVED"]) for a in arrivals]
+        )
+        return arrivals
+
+    def _insert_messages(self, arrivals: Sequence[Arrival], kept: Sequence[tuple[int | None, bytes | None]]) -> None:
+        number = self._db.number
+        for day, rows in _by_day(
+            (
+                arrival.id,
+                (
+                    arrival.id,
+                    arrival.at,
+                    number(arrival.endpoint),
+                    number(arrival.party),
+                    arrival.parcel.name,
+                    orjson.dumps(arrival.parcel.headers).decode() if arrival.parcel.headers else None,
+                    arrival.parcel.size,
+                    arrival.parcel.digest,
+                    *body,
+                ),
+            )
+            for arrival, body in zip(arrivals, kept, strict=True)
+        ):
+            self._db.connection.executemany(f"INSERT INTO message_{day} VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+        for arrival in arrivals:
+            self._db.journal(arrival.id, "receive", arrival.at)
+
+    # -- context -------------------------------------------------------------------------------------------------
+
+    def context(self, asked: Sequence[Sequence[Question]]) -> list[Sequence[Context]]:
+        """Look up what deciding needs to know."""
+        return [self._look.contexts(questions) for questions in asked]
+
+    # -- conclude ------------------------------------------------------------------------------------------------
+
+    def conclude(self, asked: Sequence[Sequence[Conclusion]]) -> list[Sequence[Concluded]]:
+        """Write what was decided."""
+        return [self._conclude(conclusions) for conclusions in asked]
+
+    def _conclude(self, conclusions: Sequence[Conclusion]) -> list[Concluded]:
+        pending = self._pending([c.arrival.id for c in conclusions])
+        written = []
+        plans: list[tuple[Any, ...]] = []
+        opened: list[tuple[Any, ...]] = []
+        keys: list[tuple[int, int]] = []
+        for c in conclusions:
+            state, code = pending.get(c.arrival.id, ("", ""))
+            if state != "RECEIVED" and not c.arrival.only:
+                written.append(Concluded(state=self._rows.state(c.arrival.id)))  # an operator was faster
+                continue
+            written.append(self._write(c, state, bool(code), plans, opened, keys))
+        for day, rows in _by_day((split_id(row[0])[0], row) for row in plans):
+            self._db.connection.executemany(
+                f"INSERT INTO planned_{day} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                rows,
+            )
+        self._db.connection.executemany("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", opened)
+        self._keys.add(keys)
+        return written
+
+    def _pending(self, messages: Sequence[int]) -> dict[int, tuple[str, str]]:
+        found: dict[int, tuple[str, str]] = {}
+        for start in range(0, len(messages), MOST):
+            part = messages[start : start + MOST]
+            query = f"SELECT message, state, code FROM pending WHERE message IN ({marks(len(part))})"
+            for message, state, code in self._db.connection.execute(query, part):
+                found[message] = (STATES[state], code)
+        return found
+
+    def _write(
+        self,
+        c: Conclusion,
+        state: str,
+        again: bool,
+        plans: list[tuple[Any, ...]],
+        opened: list[tuple[Any, ...]],
+        keys: list[tuple[int, int]],
+    ) -> Concluded:
+        message, decision = c.arrival.id, c.decision
+        self._journal(c, state)
+        self._leave_pending(c, state)
+        rejoin: list[int] = []
+        if c.envelope is not None:
+            hashes = [key_hash(value) for value in c.envelope.values()]
+            self._write_envelope(c, c.envelope)
+            keys.extend((value, message) for value in hashes)
+            if decision.event == "accept" and not c.envelope.answers:
+                rejoin = self._answers.waiting(hashes)
+        settled, finished = self._answers.answer(message, decision.answered, c.at)
+        self._answers.wait(c)
+        first = self._free_number(message) if again or c.arrival.only else 0
+        deliveries = [self._plan(c, i, p, first + i, plans, opened) for i, p in enumerate(decision.planned)]
+        left = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}.get(
+            decision.event, "RECEIVED"
+        )
+        if decision.event == "accept" and not deliveries and not c.arrival.only:
+            self._db.journal(message, "complete", c.at)
+            left = "COMPLETED"
+        if left in ("REJECTED", "DUPLICATE", "COMPLETED"):
+            finished.append((message, left))
+        return Concluded(deliveries, left, settled, finished, rejoin)
+
+    def _journal(self, c: Conclusion, state: str) -> None:
+        decision, message = c.decision, c.arrival.id
+        detail: dict[str, Any] = {
+            "route": decision.route,
+            "generation": c.generation,
+            "code": decision.code,
+            "en": decision.en,
+            "zh": decision.zh,
+            "twin": show_id(decision.twin) if decision.twin else "",
+            "waits": list(decision.waits),
+            "findings": [_finding(f) for f in decision.findings],
+        }
+        event = decision.event
+        if c.arrival.only:
+            event = self._reenter(message, state, c.at) if event == "accept" else "note"
+        self._db.journal(message, event, c.at, detail={k: v for k, v in detail.items() if v})
+
+    def _reenter(self, message: int, pending: str, at: Instant) -> str:
+        """Return the event that records of a parked receipt go on with, from whatever state it is in."""
+        state = self._rows.state(message)
+        if state == "HELD":
+            self._db.journal(message, "release", at)
+        return {"RECEIVED": "accept", "HELD": "accept", "COMPLETED": "reopen", "FAILED": "reopen"}.get(state, "note")
+
+    def _leave_pending(self, c: Conclusion, state: str) -> None:
+        execute, message, decision = self._db.connection.execute, c.arrival.id, c.decision
+        if decision.event == "hold":
+            execute("UPDATE pending SET state = ?, code = ? WHERE message = ?", (STATE["HELD"], decision.code, message))
+        elif decision.event == "park":
+            until = c.at + int(decision.wait_seconds * SECOND)
+            execute("UPDATE pending SET code = 'parked', until = ? WHERE message = ?", (until, message))
+        elif state:
+            execute("DELETE FROM pending WHERE message = ?", (message,))
+
+    def _write_envelope(self, c: Conclusion, envelope: Envelope) -> None:
+        message = c.arrival.id
+        causes: list[list[int] | None] = [None] * len(envelope.documents)
+        if c.arrival.only and (known := self._rows.envelope(message)):
+            causes = known["causes"]
+        for answered in c.decision.answered:
+            causes[answered.record] = [answered.cause, answered.document]
+        facts = {
+            "version": envelope.version,
+            "documents": [dict(d.keys) for d in envelope.documents],
+            "fields": dict(envelope.fields),
+            "answers": [[a.code, a.stage, a.outcome, a.terminal, a.text] for a in envelope.answers],
+            "causes": causes if envelope.answers else None,
+            "signed": envelope.signed,
+        }
+        self._db.connection.execute(
+            f"INSERT OR REPLACE INTO envelope_{self._rows.day(message)} VALUES (?,?,?,?,?)",
+            (
+                message,
+                self._db.number(envelope.type),
+                self._db.number(c.sender),
+                envelope.own_id,
+                orjson.dumps({k: v for k, v in facts.items() if v}).decode(),
+            ),
+        )
+
+    def _free_number(self, message: int) -> int:
+        query = f"SELECT max(id) FROM planned_{self._rows.day(message)} WHERE id >= ? AND id < ?"
+        (last,) = self._db.connection.execute(query, (message << NUMBER_BITS, (message + 1) << NUMBER_BITS)).fetchone()
+        return 0 if last is None else split_id(last)[1] + 1
+
+    def _plan(
+        self,
+        c: Conclusion,
+        index: int,
+        planned: Planned,
+        number: int,
+        plans: list[tuple[Any, ...]],
+        opened: list[tuple[Any, ...]],
+    ) -> Delivery:
+        message, db = c.arrival.id, self._db
+        parcel, frozen = c.arrival.parcel, False
+        if index in c.sealed:
+            parcel, frozen = Parcel(parcel.name, c.sealed[index]), True
+        elif planned.parcel is not None:
+            parcel, frozen = planned.parcel, True
+        type = parcel.headers.get("type", "") if planned.parcel else (c.envelope.type if c.envelope else "")
+        body: tuple[int | None, bytes | None] = (None, None)
+        if frozen:
+            body = db.pack(parcel, db.bodies.path(message, f".{number}"))
+        id, size = delivery_id(message, number), parcel.size
+        documents = max(1, len(c.envelope.documents) if c.envelope else 1) if planned.expects_receipt else 0
+        patience = None if planned.deadline_seconds is None else int(planned.deadline_seconds * SECOND)
+        endpoint, party = db.number(planned.endpoint), db.number(planned.party)
+        keys = orjson.dumps(planned.keys).decode() if planned.keys else None
+        plans.append(
+            (
+                *(id, endpoint, party, db.number(type), planned.disposition, planned.refers_to),
+                *(keys, documents, patience, size, parcel.name if frozen else None, *body),
+            )
+        )
+        counts = int(c.decision.event == "accept")
+        queued = (id, endpoint, party, STATE["QUEUED"], 0, 0, c.at, c.at, size, counts, documents, patience, None)
+        opened.append(queued)
+        shown = headers(message, number, type, planned.disposition, planned.refers_to)
+        return Delivery(
+            message=message,
+            number=number,
+            endpoint=planned.endpoint,
+            party=planned.party,
+            size=size,
+            queued_at=c.at,
+            due_at=c.at,
+            keys=planned.keys,
+            parcel=evolve(parcel, headers=shown),
+        )
+
+    # -- claim and settle ----------------------------------------------------------------------------------------
+
+    def claim(self, asked: Sequence[tuple[Sequence[Delivery], Instant]]) -> list[list[Delivery]]:
+        """QUEUED -> SENDING for those that still are."""
+        return [self._claim(deliveries) for deliveries, _ in asked]
+
+    def _claim(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        attempts: dict[int, int] = {}
+        for start in range(0, len(deliveries), MOST):
+            part = [delivery_id(*d.id) for d in deliveries[start : start + MOST]]
+            query = (
+                f"UPDATE delivery SET state = ?, attempts = attempts + 1 WHERE id IN ({marks(len(part))})"
+                " AND state = ? RETURNING id, attempts"
+            )
+            attempts.update(self._db.connection.execute(query, (STATE["SENDING"], *part, STATE["QUEUED"])).fetchall())
+        return [
+            evolve(d, attempts=attempts[delivery_id(*d.id)], parcel=d.parcel or self._rows.sent(*d.id))
+            for d in deliveries
+            if delivery_id(*d.id) in attempts
+        ]
+
+    def settle(self, asked: Sequence[Sequence[Outcome]]) -> list[list[Settled]]:
+        """Write what became of attempts."""
+        outcomes = [outcome for outcomes in asked for outcome in outcomes]
+        settled = self._settle(outcomes)
+        return [[settled.pop(0) for _ in outcomes] for outcomes in asked]
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> list[Settled]:
+        known = self._open([delivery_id(*o.delivery.id) for o in outcomes])
+        states, delivered, ended, touched = [], [], [], []
+        for outcome in outcomes:
+            id = delivery_id(*outcome.delivery.id)
+            state, documents, patience, counts = known.get(id, ("ANSWERED", 0, None, 0))
+            if state != "SENDING":
+                states.append(state)  # a receipt or an operator was faster
+                continue
+            state = step(DELIVERY, state, outcome.event)
+            states.append(state)
+            seq = self._db.journal(
+                outcome.delivery.message, outcome.event, outcome.at, outcome.delivery.number, _told(outcome)
+            )
+            if state == "DELIVERED":
+                delivered.append((outcome, seq, id))
+            if state == "DELIVERED" and not documents:
+                ended.append((id,))
+            else:
+                deadline = outcome.at + patience if state == "DELIVERED" and patience else None
+                self._db.connection.execute(
+                    "UPDATE delivery SET state = ?, due_at = ?, deadline = ? WHERE id = ?",
+                    (STATE[state], outcome.due_at, deadline, id),
+                )
+            if counts and state in ("DELIVERED", "FAILED"):
+                touched.append(outcome.delivery.message)
+        self._db.connection.executemany("DELETE FROM delivery WHERE id = ?", ended)
+        self._note_outgoing(delivered)
+        finished = self._answers.finish(touched, outcomes[0].at if outcomes else 0)
+        return [Settled(s, finished.get(o.delivery.message, "")) for s, o in zip(states, outcomes, strict=True)]
+
+    def _open(self, ids: Sequence[int]) -> dict[int, tuple[str, int, int | None, int]]:
+        found: dict[int, tuple[str, int, int | None, int]] = {}
+        for start in range(0, len(ids), MOST):
+            part = ids[start : start + MOST]
+            query = f"SELECT id, state, documents, patience, counts FROM delivery WHERE id IN ({marks(len(part))})"
+            for id, state, documents, patience, counts in self._db.connection.execute(query, part):
+                found[id] = (STATES[state], documents, patience, counts)
+        return found
+
+    def _note_outgoing(self, delivered: Sequence[tuple[Outcome, int, int]]) -> None:
+        day = self._db.today()
+        self._db.connection.executemany(
+            f"INSERT INTO outgoing_{day} VALUES (?, ?, ?)",
+            [(self._db.number(outcome.delivery.endpoint), seq, id) for outcome, seq, id in delivered],
+        )
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    told: dict[str, Any] = {"attempt": outcome.delivery.attempts}
+    if outcome.code:
+        told |= {"code": outcome.code, "en": outcome.en, "zh": outcome.zh}
+    if outcome.event == "defer":
+        told["due_at"] = outcome.due_at
+    return told
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    names = ("code", "severity", "pointer", "line", "rule", "value", "en", "zh")
+    return {name: getattr(finding, name) for name in names}
+
+
+def _by_day(rows: Iterable[tuple[int, tuple[Any, ...]]]) -> Iterable[tuple[int, list[tuple[Any, ...]]]]:
+    days: dict[int, list[tuple[Any, ...]]] = {}
+    for message, row in rows:
+        days.setdefault(message >> 40, []).append(row)
+    return days.items()

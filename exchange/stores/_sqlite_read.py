@@ -1,0 +1,242 @@
+"""The archive: what people and adapters read. Its own connection; it never waits for a commit, never blocks one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import zstandard
+
+from exchange.errors import NotFound
+from exchange.model import Generation, Parcel, indexed, show_id
+from exchange.ports import Mail
+from exchange.stores._sqlite_base import Bodies
+from exchange.stores._sqlite_keys import key_hash
+from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._words import STATE, STATES
+
+SCAN: Final = 50_000  # messages looked at for one page of a list
+
+
+class Reader:
+    """Reads one database; used by one thread."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
+        self._connection = connection
+        self._names: dict[int, str] = {}
+        bodies = Bodies(folder / "payloads", self._dictionary)
+        self._rows = Rows(connection, bodies, self._text, self._day_of)
+
+    def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, values).fetchall()
+
+    def _dictionary(self, number: int) -> bytes:
+        return bytes(self._all("SELECT body FROM dictionary WHERE number = ?", number)[0][0])
+
+    def _text(self, number: int) -> str:
+        if number not in self._names:
+            self._names.update(self._all("SELECT number, text FROM name"))
+        return self._names[number]
+
+    def _partitions(self, kind: str) -> list[int]:
+        """Return the partitions of one kind, newest first."""
+        return [n for (n,) in self._all("SELECT number FROM partition WHERE kind = ? ORDER BY number DESC", kind)]
+
+    def _day_of(self, message: int) -> int | None:
+        day = message >> 40
+        return day if self._all("SELECT 1 FROM partition WHERE kind = 'day' AND number = ?", day) else None
+
+    # -- one message ---------------------------------------------------------------------------------------------
+
+    def payload(self, message: int, delivery: int | None) -> Parcel:
+        """Read a message's own bytes, or those of one of its deliveries."""
+        return self._rows.parcel(message) if delivery is None else self._rows.sent(message, delivery)
+
+    def life(self, message: int) -> dict[str, Any]:
+        """Read everything known of a message."""
+        journal = [
+            {"at": at, "event": event, "delivery": number, "actor": actor} | detail
+            for _, at, event, number, actor, detail in self._rows.events(message)
+        ]
+        return self._head(message) | {
+            "facts": self._rows.envelope(message) or {},
+            "deliveries": self._deliveries(message, journal),
+            "journal": journal,
+        }
+
+    def _head(self, message: int) -> dict[str, Any]:
+        _, at, endpoint, party, name, _, size, digest = self._rows.message(message)
+        facts = self._rows.envelope(message) or {}
+        return {
+            "id": show_id(message),
+            "at": at,
+            "state": self._rows.state(message),
+            "type": facts.get("type", ""),
+            "sender": facts.get("sender", ""),
+            "own_id": facts.get("own_id", ""),
+            "keys": [dict(keys) for keys in facts.get("documents", ())],
+            "endpoint": self._text(endpoint),
+            "party": self._text(party),
+            "name": name,
+            "size": size,
+            "digest": bytes(digest).hex(),
+        }
+
+    def _deliveries(self, message: int, journal: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        bounds = message << NUMBER_BITS, (message + 1) << NUMBER_BITS
+        opened = {
+            row[0]: row[1:]
+            for row in self._all("SELECT id, state, attempts, due_at FROM delivery WHERE id >= ? AND id < ?", *bounds)
+        }
+        planned = self._all(
+            "SELECT id, endpoint, party, type, disposition, size, name"
+            f" FROM planned_{self._rows.day(message)} WHERE id >= ? AND id < ? ORDER BY id",
+            *bounds,
+        )
+        deliveries = []
+        for id, endpoint, party, type, disposition, size, name in planned:
+            number = split_id(id)[1]
+            state, attempts, due_at = opened.get(id, (None, None, None))
+            deliveries.append(
+                {
+                    "number": number,
+                    "endpoint": self._text(endpoint),
+                    "party": self._text(party),
+                    "type": self._text(type),
+                    "disposition": disposition,
+                    "frozen": name is not None,
+                    "size": size,
+                    "state": STATES[state] if state is not None else _closed(number, journal),
+                    "attempts": attempts if attempts is not None else _attempts(number, journal),
+                    "due_at": due_at if state == STATE["QUEUED"] else None,
+                }
+            )
+        return deliveries
+
+    # -- many ----------------------------------------------------------------------------------------------------
+
+    def search(self, value: str, limit: int) -> list[dict[str, Any]]:
+        """Find messages by any of their keys, newest first."""
+        hashed = key_hash(indexed(value))
+        ids = {message for (message,) in self._all("SELECT message FROM fresh_key WHERE hash = ?", hashed)}
+        for week in self._partitions("week"):
+            ids.update(m for (m,) in self._all(f"SELECT message FROM key_{week} WHERE hash = ?", hashed))
+        found = []
+        for message in sorted(ids, reverse=True):
+            try:
+                head = self._head(message)
+            except NotFound:
+                continue
+            values = {head["own_id"], *(v for keys in head["keys"] for k in keys.values() for v in (k, indexed(k)))}
+            if value in values:
+                found.append(head)
+            if len(found) >= limit:
+                break
+        return found
+
+    def messages(
+        self, state: str, party: str, type: str, answers: bool | None, before: int, limit: int
+    ) -> list[dict[str, Any]]:
+        """List messages, newest first; *answers* True lists receipts only, False everything else."""
+        found: list[dict[str, Any]] = []
+        for seen, message in enumerate(self._ids(state, before or 1 << 62)):
+            if len(found) >= limit or seen >= SCAN:
+                break
+            try:
+                head = self._head(message)
+            except NotFound:
+                continue
+            facts = self._rows.envelope(message) or {}
+            if (
+                (party in ("", head["party"], head["sender"]))
+                and type in ("", head["type"])
+                and (not state or state in (head["state"], "HELD"))
+                and answers in (None, bool(facts.get("answers")))
+            ):
+                found.append(head | ({"answers": facts["answers"]} if facts.get("answers") else {}))
+        return found
+
+    def _ids(self, state: str, before: int) -> Iterator[int]:
+        """Yield ids that may be in *state*, newest first: open states have small tables of their own."""
+        shifted = min(before << NUMBER_BITS, (1 << 63) - 1) if before < 1 << 55 else (1 << 63) - 1
+        if state in ("RECEIVED", "HELD"):
+            ids = {
+                m
+                for (m,) in self._all(
+                    "SELECT message FROM pending WHERE message < ? AND state = ?", before, STATE[state]
+                )
+            }
+            if state == "HELD":
+                held = self._all("SELECT id FROM delivery WHERE id < ? AND state = ?", shifted, STATE[state])
+                ids |= {split_id(id)[0] for (id,) in held}
+            yield from sorted(ids, reverse=True)
+        elif state in ("FAILED", "ACCEPTED"):
+            failed = "AND state = ?" if state == "FAILED" else "AND state <> ?"
+            rows = self._all(f"SELECT id FROM delivery WHERE id < ? AND counts = 1 {failed}", shifted, STATE["FAILED"])
+            yield from sorted({split_id(id)[0] for (id,) in rows}, reverse=True)
+        else:
+            for day in self._partitions("day"):
+                query = f"SELECT id FROM message_{day} WHERE id < ? ORDER BY id DESC"
+                yield from (id for (id,) in self._connection.execute(query, (before,)))
+
+    def mailbox(self, endpoint: str, after: int, limit: int) -> list[Mail]:
+        """Read what was delivered to an endpoint after a position."""
+        row = self._all("SELECT number FROM name WHERE text = ?", endpoint)
+        if not row:
+            return []
+        mails: list[Mail] = []
+        for day in reversed(self._partitions("day")):
+            query = f"SELECT seq, delivery FROM outgoing_{day} WHERE endpoint = ? AND seq > ? ORDER BY seq LIMIT ?"
+            for seq, delivery in self._all(query, row[0][0], after, limit - len(mails)):
+                message, number = split_id(delivery)
+                try:
+                    at = self._rows.message(message)[1]
+                    mails.append(Mail(seq, message, at, self._rows.sent(message, number)))
+                except NotFound:
+                    continue
+        return mails
+
+    def queues(self) -> list[dict[str, Any]]:
+        """Count open deliveries by endpoint and state."""
+        rows = self._all(
+            "SELECT endpoint, state, count(*), min(queued_at), sum(size) FROM delivery GROUP BY endpoint, state"
+        )
+        return [
+            {
+                "endpoint": self._text(endpoint),
+                "state": STATES[state],
+                "depth": depth,
+                "oldest_at": oldest,
+                "bytes": size,
+            }
+            for endpoint, state, depth, oldest, size in rows
+        ]
+
+    def generations(self, limit: int) -> list[Generation]:
+        """List published routing tables, newest first."""
+        rows = self._all(
+            "SELECT number, at, actor, reason, digest, text FROM generation ORDER BY number DESC LIMIT ?", limit
+        )
+        unpack: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
+        return [
+            Generation(number, at, actor, reason, digest, unpack(text).decode())
+            for number, at, actor, reason, digest, text in rows
+        ]
+
+    def parties(self) -> list[Mapping[str, Any]]:
+        """Read the parties that were imported."""
+        return [orjson.loads(body) for (body,) in self._all("SELECT body FROM party ORDER BY code")]
+
+
+def _closed(number: int, journal: Sequence[Mapping[str, Any]]) -> str:
+    """Return the state that a delivery was closed in."""
+    ends = {"deliver": "DELIVERED", "confirm": "DELIVERED", "answer": "ANSWERED", "cancel": "CANCELLED"}
+    events = [line["event"] for line in journal if line["delivery"] == number and line["event"] in ends]
+    return ends[events[-1]] if events else "CANCELLED"
+
+
+def _attempts(number: int, journal: Sequence[Mapping[str, Any]]) -> int:
+    return max((line.get("attempt", 0) for line in journal if line["delivery"] == number), default=0)

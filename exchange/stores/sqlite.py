@@ -1,0 +1,260 @@
+"""The embedded store: one SQLite file, one writing thread with group commit, one reading thread.
+
+``SqliteStore`` is ``ports.Store`` and ``ports.Archive``. The tables are explained column by column in
+``main-*.sql``, ``day-*.sql`` and ``week-*.sql``; what a crash costs in each state is in
+docs/explanation/guarantees.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from exchange.errors import StoreError
+from exchange.model import (
+    Arrival,
+    Conclusion,
+    Context,
+    Delivery,
+    Endpoint,
+    Generation,
+    Instant,
+    Outcome,
+    Parcel,
+    Question,
+    day_number,
+)
+from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Settled
+from exchange.stores._batch import Batcher, Request
+from exchange.stores._sqlite_answers import Answers
+from exchange.stores._sqlite_base import Connect, Database, connect, microseconds
+from exchange.stores._sqlite_hot import Hot
+from exchange.stores._sqlite_keys import KeyIndex
+from exchange.stores._sqlite_look import Look
+from exchange.stores._sqlite_rare import Rare
+from exchange.stores._sqlite_read import Reader
+from exchange.stores._sqlite_rows import Rows
+
+FILE: Final = "switch.db"
+
+
+class SqliteStore:
+    """Durable state in *folder*, and its journal.
+
+    *sample* is text that payloads resemble (sample messages, at most 64 KiB of it is used): they are compressed
+    against it. *duplicate_days* is how far back a message id is recognised as seen before.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        now: Callable[[], Instant] = microseconds,
+        sample: bytes = b"",
+        duplicate_days: int = 30,
+        connect: Connect = connect,
+        observe: Callable[[int], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self._now = now
+        self._duplicate_days = duplicate_days
+        self._observe = observe
+        self._db = Database(folder, now, sample[:65_536], connect)
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Backlog:
+        """Open or create, recover, and start the threads."""
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self._batcher = Batcher(self._apply, observe=self._observe)
+        backlog: Backlog = await self._batcher.ask("open", None)
+        return backlog
+
+    def _open(self) -> Backlog:
+        self._db.open(self._file())
+        self._keys = KeyIndex(self._db.connection, self._week, self._weeks)
+        rows = Rows(self._db.connection, self._db.bodies, self._db.text, self._db.day_of)
+        self._answers = Answers(self._db, rows)
+        look = Look(self._db, self._keys, rows)
+        hot = Hot(self._db, self._keys, rows, look, self._answers)
+        rare = Rare(self._db, rows, self._answers)
+        self._verbs: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
+            "receive": hot.receive,
+            "context": hot.context,
+            "conclude": hot.conclude,
+            "claim": hot.claim,
+            "settle": hot.settle,
+            "arrivals": rare.arrivals,
+            "due": rare.due,
+            "overdue": rare.overdue,
+            "retain": rare.retain,
+            "change": rare.change,
+            "publish": rare.publish,
+            "holds": rare.holds,
+            "import_parties": rare.parties,
+        }
+        with self._db.transaction():
+            self._load()
+            return rare.recover(self._now())
+
+    def _file(self) -> str:
+        return FILE
+
+    def _load(self) -> None:
+        self._keys.load()
+        self._answers.load()
+
+    def _week(self) -> str:
+        return f"key_{self._db.partition('week', self._db.today() // 7)}"
+
+    def _weeks(self) -> list[str]:
+        oldest = (day_number(self._now()) - self._duplicate_days) // 7
+        weeks = sorted((n for kind, n in self._db.partitions if kind == "week" and n >= oldest), reverse=True)
+        return [f"key_{week}" for week in weeks]
+
+    async def close(self) -> None:
+        """Commit what was asked and close."""
+        await self._batcher.close()
+        self._reading.shutdown()
+        self._db.close()
+
+    # -- the writing thread --------------------------------------------------------------------------------------
+
+    def _apply(self, requests: list[Request]) -> Sequence[Any]:
+        if requests[0][0] == "open":
+            return [self._open()]  # nothing else can have been asked yet
+        groups: dict[str, list[int]] = {}
+        for place, (verb, _) in enumerate(requests):
+            groups.setdefault(verb, []).append(place)
+        results: list[Any] = [None] * len(requests)
+        try:
+            with self._db.transaction():
+                for verb, places in groups.items():
+                    answers = self._verbs[verb]([requests[place][1] for place in places])
+                    for place, answer in zip(places, answers, strict=True):
+                        results[place] = answer
+        except BaseException:
+            self._load()
+            raise
+        return results
+
+    # -- verbs ---------------------------------------------------------------------------------------------------
+
+    def receive(self, parcel: Parcel, endpoint: Endpoint, at: Instant) -> Awaitable[Arrival]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("receive", (parcel, endpoint, at))
+
+    def arrivals(self, ids: Sequence[int], *, count_try: bool = False) -> Awaitable[Sequence[Arrival]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("arrivals", (ids, count_try))
+
+    def context(self, questions: Sequence[Question]) -> Awaitable[Sequence[Context]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("context", questions)
+
+    def conclude(self, conclusions: Sequence[Conclusion]) -> Awaitable[Sequence[Concluded]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("conclude", conclusions)
+
+    def claim(self, deliveries: Sequence[Delivery], at: Instant) -> Awaitable[Sequence[Delivery]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("claim", (deliveries, at))
+
+    def settle(self, outcomes: Sequence[Outcome]) -> Awaitable[Sequence[Settled]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("settle", outcomes)
+
+    def change(self, changes: Sequence[Change]) -> Awaitable[Sequence[Changed]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("change", changes)
+
+    def due(self, endpoint: str, after: tuple[int, int], limit: int) -> Awaitable[Sequence[Delivery]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("due", (endpoint, after, limit))
+
+    def overdue(self, now: Instant) -> Awaitable[Overdue]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("overdue", now)
+
+    def retain(self, before_day: int) -> Awaitable[int]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("retain", before_day)
+
+    def publish(self, text: str, actor: str, reason: str, at: Instant) -> Awaitable[Generation]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("publish", (text, actor, reason, at, sha256(text.encode()).hexdigest()))
+
+    def holds(
+        self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "", at: Instant = 0
+    ) -> Awaitable[Mapping[str, str]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("holds", (holds, actor, reason, at))
+
+    def import_parties(
+        self, parties: Sequence[Mapping[str, Any]], actor: str, reason: str, at: Instant
+    ) -> Awaitable[int]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("import_parties", (parties, actor, reason, at))
+
+    # -- the reading thread --------------------------------------------------------------------------------------
+
+    def _read(self, verb: str, *values: Any) -> Awaitable[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._reading, self._reader_does, verb, *values)
+
+    def _reader_does(self, verb: str, *values: Any) -> Any:
+        try:
+            if not hasattr(self, "_reader"):
+                self._reader = self._open_reader()
+            return getattr(self._reader, verb)(*values)
+        except sqlite3.Error as why:
+            raise StoreError(f"the store can't be read now: {why}", f"存储暂时不可读：{why}", code="SWX-6030") from why
+
+    def _open_reader(self) -> Reader:
+        uri = f"{(self.folder / FILE).resolve().as_uri()}?mode=ro"
+        return Reader(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False), self.folder)
+
+    def payload(self, message: int, delivery: int | None = None) -> Awaitable[Parcel]:
+        """See ``ports.Archive``."""
+        return self._read("payload", message, delivery)
+
+    def life(self, message: int) -> Awaitable[dict[str, Any]]:
+        """See ``ports.Archive``."""
+        return self._read("life", message)
+
+    def search(self, value: str, limit: int = 50) -> Awaitable[Sequence[dict[str, Any]]]:
+        """See ``ports.Archive``."""
+        return self._read("search", value, limit)
+
+    def messages(
+        self,
+        *,
+        state: str = "",
+        party: str = "",
+        type: str = "",
+        answers: bool | None = None,
+        before: int = 0,
+        limit: int = 50,
+    ) -> Awaitable[Sequence[dict[str, Any]]]:
+        """See ``ports.Archive``."""
+        return self._read("messages", state, party, type, answers, before, limit)
+
+    def mailbox(self, endpoint: str, after: int, limit: int) -> Awaitable[Sequence[Mail]]:
+        """See ``ports.Archive``."""
+        return self._read("mailbox", endpoint, after, limit)
+
+    def queues(self) -> Awaitable[Sequence[dict[str, Any]]]:
+        """See ``ports.Archive``."""
+        return self._read("queues")
+
+    def generations(self, limit: int = 50) -> Awaitable[Sequence[Generation]]:
+        """See ``ports.Archive``."""
+        return self._read("generations", limit)
+
+    def parties(self) -> Awaitable[Sequence[Mapping[str, Any]]]:
+        """See ``ports.Archive``."""
+        return self._read("parties")
