@@ -25,7 +25,7 @@ from exchange.stores._words import EVENT
 SQL: Final = Path(__file__).parent
 SEQ_BLOCK: Final = 1 << 20  # events numbered with one visit to the counter
 RAW: Final = 0  # dictionary number of bodies that aren't compressed
-SMALL: Final = 128  # bytes under which compressing doesn't pay
+SMALL: Final = 512  # bytes under which compressing doesn't pay
 LARGE: Final = 256 * 1024  # bytes over which a body is a file
 Connect = Callable[[str], sqlite3.Connection]
 
@@ -286,10 +286,10 @@ class Database:
             with self.transaction():
                 self.connection.execute("INSERT INTO dictionary VALUES (?, ?)", (self.dictionary, self._sample))
 
-    def pack(self, parcel: Parcel, path: Path) -> tuple[int | None, bytes | None]:
-        """Return (dictionary, body) for a row; a large body goes to the file *path* instead."""
+    def pack(self, parcel: Parcel, message: int, suffix: str = "") -> tuple[int | None, bytes | None]:
+        """Return (dictionary, body) for a row; a large body goes to a file instead."""
         if isinstance(parcel.body, Spool) or len(parcel.body) > LARGE:
-            self.bodies.keep(path, parcel.body)
+            self.bodies.keep(self.bodies.path(message, suffix), parcel.body)
             return None, None
         return self.bodies.pack(parcel.body, self.dictionary)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import orjson
+from attrs import Factory, define
 
 from exchange.lifecycle import DELIVERY, step
 from exchange.model import (
@@ -49,6 +50,17 @@ def marks(count: int) -> str:
     return ",".join("?" * count)
 
 
+@define
+class Sheet:
+    """The rows that one batch of conclusions will insert."""
+
+    decided: list[tuple[int]] = Factory(list)  # messages that leave ``pending``
+    envelopes: list[tuple[int, tuple[Any, ...]]] = Factory(list)
+    plans: list[tuple[int, tuple[Any, ...]]] = Factory(list)
+    opened: list[tuple[Any, ...]] = Factory(list)
+    keys: list[tuple[int, int]] = Factory(list)
+
+
 class Hot:
     """What is done for every message."""
 
@@ -62,7 +74,7 @@ class Hot:
         arrivals, kept = [], []
         for parcel, endpoint, at in asked:
             message = self._db.next_id(at)
-            dictionary, body = self._db.pack(parcel, self._db.bodies.path(message))
+            dictionary, body = self._db.pack(parcel, message)
             if body is None:
                 parcel = evolve(
                     parcel, body=self._db.bodies.spool(self._db.bodies.path(message), parcel.size, parcel.digest)
@@ -112,24 +124,25 @@ class Hot:
 
     def _conclude(self, conclusions: Sequence[Conclusion]) -> list[Concluded]:
         pending = self._pending([c.arrival.id for c in conclusions])
-        written = []
-        plans: list[tuple[Any, ...]] = []
-        opened: list[tuple[Any, ...]] = []
-        keys: list[tuple[int, int]] = []
+        written, sheet = [], Sheet()
         for c in conclusions:
             state, code = pending.get(c.arrival.id, ("", ""))
             if state != "RECEIVED" and not c.arrival.only:
                 written.append(Concluded(state=self._rows.state(c.arrival.id)))  # an operator was faster
-                continue
-            written.append(self._write(c, state, bool(code), plans, opened, keys))
-        for day, rows in _by_day((split_id(row[0])[0], row) for row in plans):
-            self._db.connection.executemany(
-                f"INSERT INTO planned_{day} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                rows,
-            )
-        self._db.connection.executemany("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", opened)
-        self._keys.add(keys)
+            else:
+                written.append(self._write(c, state, bool(code), sheet))
+        self._insert(sheet)
         return written
+
+    def _insert(self, sheet: Sheet) -> None:
+        many = self._db.connection.executemany
+        many("DELETE FROM pending WHERE message = ?", sheet.decided)
+        for day, rows in _by_day(sheet.envelopes):
+            many(f"INSERT OR REPLACE INTO envelope_{day} VALUES (?,?,?,?,?)", rows)
+        for day, rows in _by_day(sheet.plans):
+            many(f"INSERT INTO planned_{day} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+        many("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", sheet.opened)
+        self._keys.add(sheet.keys)
 
     def _pending(self, messages: Sequence[int]) -> dict[int, tuple[str, str]]:
         found: dict[int, tuple[str, str]] = {}
@@ -140,29 +153,21 @@ class Hot:
                 found[message] = (STATES[state], code)
         return found
 
-    def _write(
-        self,
-        c: Conclusion,
-        state: str,
-        again: bool,
-        plans: list[tuple[Any, ...]],
-        opened: list[tuple[Any, ...]],
-        keys: list[tuple[int, int]],
-    ) -> Concluded:
+    def _write(self, c: Conclusion, state: str, again: bool, sheet: Sheet) -> Concluded:
         message, decision = c.arrival.id, c.decision
         self._journal(c, state)
-        self._leave_pending(c, state)
+        self._leave_pending(c, state, sheet)
         rejoin: list[int] = []
         if c.envelope is not None:
             hashes = [key_hash(value) for value in c.envelope.values()]
-            self._write_envelope(c, c.envelope)
-            keys.extend((value, message) for value in hashes)
+            sheet.envelopes.append((message, self._envelope(c, c.envelope)))
+            sheet.keys.extend((value, message) for value in hashes)
             if decision.event == "accept" and not c.envelope.answers:
                 rejoin = self._answers.waiting(hashes)
         settled, finished = self._answers.answer(message, decision.answered, c.at)
         self._answers.wait(c)
         first = self._free_number(message) if again or c.arrival.only else 0
-        deliveries = [self._plan(c, i, p, first + i, plans, opened) for i, p in enumerate(decision.planned)]
+        deliveries = [self._plan(c, i, p, first + i, sheet) for i, p in enumerate(decision.planned)]
         left = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}.get(
             decision.event, "RECEIVED"
         )
@@ -197,7 +202,7 @@ class Hot:
             self._db.journal(message, "release", at)
         return {"RECEIVED": "accept", "HELD": "accept", "COMPLETED": "reopen", "FAILED": "reopen"}.get(state, "note")
 
-    def _leave_pending(self, c: Conclusion, state: str) -> None:
+    def _leave_pending(self, c: Conclusion, state: str, sheet: Sheet) -> None:
         execute, message, decision = self._db.connection.execute, c.arrival.id, c.decision
         if decision.event == "hold":
             execute("UPDATE pending SET state = ?, code = ? WHERE message = ?", (STATE["HELD"], decision.code, message))
@@ -205,9 +210,9 @@ class Hot:
             until = c.at + int(decision.wait_seconds * SECOND)
             execute("UPDATE pending SET code = 'parked', until = ? WHERE message = ?", (until, message))
         elif state:
-            execute("DELETE FROM pending WHERE message = ?", (message,))
+            sheet.decided.append((message,))
 
-    def _write_envelope(self, c: Conclusion, envelope: Envelope) -> None:
+    def _envelope(self, c: Conclusion, envelope: Envelope) -> tuple[Any, ...]:
         message = c.arrival.id
         causes: list[list[int] | None] = [None] * len(envelope.documents)
         if c.arrival.only and (known := self._rows.envelope(message)):
@@ -222,31 +227,15 @@ class Hot:
             "causes": causes if envelope.answers else None,
             "signed": envelope.signed,
         }
-        self._db.connection.execute(
-            f"INSERT OR REPLACE INTO envelope_{self._rows.day(message)} VALUES (?,?,?,?,?)",
-            (
-                message,
-                self._db.number(envelope.type),
-                self._db.number(c.sender),
-                envelope.own_id,
-                orjson.dumps({k: v for k, v in facts.items() if v}).decode(),
-            ),
-        )
+        known_facts = orjson.dumps({k: v for k, v in facts.items() if v}).decode()
+        return message, self._db.number(envelope.type), self._db.number(c.sender), envelope.own_id, known_facts
 
     def _free_number(self, message: int) -> int:
         query = f"SELECT max(id) FROM planned_{self._rows.day(message)} WHERE id >= ? AND id < ?"
         (last,) = self._db.connection.execute(query, (message << NUMBER_BITS, (message + 1) << NUMBER_BITS)).fetchone()
         return 0 if last is None else split_id(last)[1] + 1
 
-    def _plan(
-        self,
-        c: Conclusion,
-        index: int,
-        planned: Planned,
-        number: int,
-        plans: list[tuple[Any, ...]],
-        opened: list[tuple[Any, ...]],
-    ) -> Delivery:
+    def _plan(self, c: Conclusion, index: int, planned: Planned, number: int, sheet: Sheet) -> Delivery:
         message, db = c.arrival.id, self._db
         parcel, frozen = c.arrival.parcel, False
         if index in c.sealed:
@@ -256,21 +245,19 @@ class Hot:
         type = parcel.headers.get("type", "") if planned.parcel else (c.envelope.type if c.envelope else "")
         body: tuple[int | None, bytes | None] = (None, None)
         if frozen:
-            body = db.pack(parcel, db.bodies.path(message, f".{number}"))
+            body = db.pack(parcel, message, f".{number}")
         id, size = delivery_id(message, number), parcel.size
         documents = max(1, len(c.envelope.documents) if c.envelope else 1) if planned.expects_receipt else 0
         patience = None if planned.deadline_seconds is None else int(planned.deadline_seconds * SECOND)
         endpoint, party = db.number(planned.endpoint), db.number(planned.party)
         keys = orjson.dumps(planned.keys).decode() if planned.keys else None
-        plans.append(
-            (
-                *(id, endpoint, party, db.number(type), planned.disposition, planned.refers_to),
-                *(keys, documents, patience, size, parcel.name if frozen else None, *body),
-            )
-        )
+        name = parcel.name if frozen else None
+        kind = db.number(type), planned.disposition, planned.refers_to
+        plan = (id, endpoint, party, *kind, keys, documents, patience, size, name, *body)
+        sheet.plans.append((message, plan))
         counts = int(c.decision.event == "accept")
         queued = (id, endpoint, party, STATE["QUEUED"], 0, 0, c.at, c.at, size, counts, documents, patience, None)
-        opened.append(queued)
+        sheet.opened.append(queued)
         shown = headers(message, number, type, planned.disposition, planned.refers_to)
         return Delivery(
             message=message,
@@ -281,7 +268,7 @@ class Hot:
             queued_at=c.at,
             due_at=c.at,
             keys=planned.keys,
-            parcel=evolve(parcel, headers=shown),
+            parcel=Parcel(parcel.name, parcel.body, shown),
         )
 
     # -- claim and settle ----------------------------------------------------------------------------------------
@@ -300,7 +287,7 @@ class Hot:
             )
             attempts.update(self._db.connection.execute(query, (STATE["SENDING"], *part, STATE["QUEUED"])).fetchall())
         return [
-            evolve(d, attempts=attempts[delivery_id(*d.id)], parcel=d.parcel or self._rows.sent(*d.id))
+            d.claimed(attempts[delivery_id(*d.id)], d.parcel or self._rows.sent(*d.id))
             for d in deliveries
             if delivery_id(*d.id) in attempts
         ]
@@ -313,7 +300,7 @@ class Hot:
 
     def _settle(self, outcomes: Sequence[Outcome]) -> list[Settled]:
         known = self._open([delivery_id(*o.delivery.id) for o in outcomes])
-        states, delivered, ended, touched = [], [], [], []
+        states, delivered, moved, ended, touched = [], [], [], [], []
         for outcome in outcomes:
             id = delivery_id(*outcome.delivery.id)
             state, documents, patience, counts = known.get(id, ("ANSWERED", 0, None, 0))
@@ -331,13 +318,12 @@ class Hot:
                 ended.append((id,))
             else:
                 deadline = outcome.at + patience if state == "DELIVERED" and patience else None
-                self._db.connection.execute(
-                    "UPDATE delivery SET state = ?, due_at = ?, deadline = ? WHERE id = ?",
-                    (STATE[state], outcome.due_at, deadline, id),
-                )
+                moved.append((STATE[state], outcome.due_at, deadline, id))
             if counts and state in ("DELIVERED", "FAILED"):
                 touched.append(outcome.delivery.message)
-        self._db.connection.executemany("DELETE FROM delivery WHERE id = ?", ended)
+        many = self._db.connection.executemany
+        many("UPDATE delivery SET state = ?, due_at = ?, deadline = ? WHERE id = ?", moved)
+        many("DELETE FROM delivery WHERE id = ?", ended)
         self._note_outgoing(delivered)
         finished = self._answers.finish(touched, outcomes[0].at if outcomes else 0)
         return [Settled(s, finished.get(o.delivery.message, "")) for s, o in zip(states, outcomes, strict=True)]
