@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from attrs import Factory, evolve, field, frozen
 
+from exchange.retry import Policy
+
 __all__ = [
     "Agreement", "Answer", "Answered", "Arrival", "Cause", "Conclusion", "Context", "Decision", "Delivery",
     "Document", "Endpoint", "Envelope", "Finding", "Generation", "Message", "MessageType", "Outcome", "Parcel",
@@ -120,6 +122,8 @@ class Endpoint:
     party: str
     kind: str
     options: Any = None  # the kind's own Options value
+    window: int | None = None  # parcels in flight at once; None: as the kind has it
+    retry: Policy = Policy()
 
 
 # -- what travels ------------------------------------------------------------------------------------------------
@@ -288,8 +292,9 @@ class Route:
 
     name: str
     to: tuple[str, ...]
-    sign: str = ""
+    sign: str = ""  # signature profile that unsigned messages are sealed with
     match: Mapping[str, tuple[str, ...]] = Factory(dict)  # fact name -> accepted values; a trailing * is a prefix
+    key: str = ""  # key to seal with; empty: the sender's own
 
 
 @frozen

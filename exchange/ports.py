@@ -7,12 +7,15 @@ suite each (tests/contract) says in code what the docstrings say in words.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from attrs import Factory, frozen
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from exchange.errors import ConfigurationError
 from exchange.model import (
     Arrival,
     Conclusion,
@@ -31,6 +34,36 @@ class Strict(BaseModel):
     """What an administrator writes: unknown keys are mistakes, and nothing changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Secret(Strict):
+    """A reference to a secret, never the secret itself: ``{file: PATH}``, ``{env: NAME}`` or ``{credential: NAME}``.
+
+    A credential is a file in the folder that systemd passes as ``CREDENTIALS_DIRECTORY``.
+    """
+
+    file: str = ""
+    env: str = ""
+    credential: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_reference(cls, value: Any) -> Any:
+        if isinstance(value, cls) or (isinstance(value, dict) and len(value) == 1):
+            return value
+        raise ValueError("a secret is written as a reference: {file: PATH}, {env: NAME} or {credential: NAME}")
+
+    def read(self) -> str:
+        """Return the secret. Raises ConfigurationError when what is referred to isn't there."""
+        try:
+            if self.env:
+                return os.environ[self.env]
+            path = Path(self.file or Path(os.environ["CREDENTIALS_DIRECTORY"]) / self.credential)
+            return path.read_text("utf-8").rstrip("\n")
+        except KeyError as why:
+            raise ConfigurationError([f"secret: the environment has no {why}"]) from None
+        except OSError as why:
+            raise ConfigurationError([f"secret: {why.filename}: {why.strerror}"]) from None
 
 
 # -- adapters ----------------------------------------------------------------------------------------------------

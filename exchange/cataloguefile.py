@@ -1,0 +1,246 @@
+"""``schemas/`` read into message types, or every mistake in it listed at once.
+
+Three layers, each only reached when the one before found nothing: the form of each YAML, what it says, and how types
+refer to each other. What the files may say is told in ``exchange.catalogue`` and ``exchange.formats``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from attrs import field, frozen
+from pydantic import Field, ValidationError
+
+from exchange.errors import ConfigurationError
+from exchange.formats import Edition, Format, Reader, Title, TypeFile
+from exchange.model import Answer, MessageType
+from exchange.ports import Strict
+from exchange.yamlfile import Document, read, suggest
+
+NOT_TYPES: Final = ("family.yaml", "codes.yaml")
+Model = TypeVar("Model", bound=Strict)
+
+
+class FamilyFile(Strict):
+    """What the types of one family share."""
+
+    title: Title
+    personal: frozenset[str] = frozenset()
+    caseless: frozenset[str] = frozenset()
+    receipt_shape: str = "json"
+
+
+class StatusRow(Strict):
+    """What a code says about the document it answers."""
+
+    stage: str
+    outcome: Literal["pending", "accepted", "released", "rejected", "error"]
+    zh: str
+    en: str
+
+
+class ErrorRow(Strict):
+    """What a negative code says."""
+
+    zh: str
+    en: str
+
+
+class CodesFile(Strict):
+    """What the codes in a family's receipts mean."""
+
+    status: dict[str, StatusRow] = Field(default_factory=dict)
+    errors: dict[str, ErrorRow] = Field(default_factory=dict)
+
+
+@frozen
+class Code:
+    """What a regime's own code means in receipts of one type."""
+
+    code: str
+    stage: str
+    outcome: str  # pending | accepted | released | rejected | error
+    terminal: bool
+    zh: str
+    en: str
+
+
+@frozen
+class Spec:
+    """The instructions behind a MessageType."""
+
+    file: TypeFile
+    folder: Path
+    format: Format
+    reader: Reader
+    codes: Mapping[str, Code] = field(repr=False)
+    personal: frozenset[str] = frozenset()
+
+    @property
+    def editions(self) -> Sequence[Edition]:
+        """The published schemas."""
+        return self.file.editions
+
+
+def code_in(codes: Mapping[str, Code], code: str) -> Code:
+    """Look a code up; one that nobody told us of passes as pending, a negative one as an error that ends it."""
+    known = codes.get(code)
+    if known is not None:
+        return known
+    if code.startswith("-"):
+        return Code(code, "port", "error", True, "处理异常", "could not be processed")
+    return Code(code, "", "pending", False, "未知状态", "unknown status")
+
+
+def _answer(codes: Mapping[str, Code], code: str, text: str) -> Answer:
+    known = code_in(codes, code)
+    return Answer(code, known.stage, known.outcome, known.terminal, text)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class _Entry:
+    """A type's YAML, and where its parts stand in the text."""
+
+    document: Document
+    file: TypeFile
+    folder: Path
+    family: FamilyFile
+    codes: CodesFile
+
+
+def read_types(directory: Path, formats: Mapping[str, Format]) -> list[MessageType]:
+    """Read every type under *directory*. Raises ConfigurationError with all mistakes."""
+    problems: list[str] = []
+    entries = [entry for folder in _families(directory) for entry in _entries(folder, problems)]
+    _stop(problems)
+    for entry in entries:
+        problems += _own_mistakes(entry, formats)
+    problems += _common_mistakes({entry.file.name: entry for entry in entries}, entries)
+    _stop(problems)
+    types = [_compiled(entry, formats[entry.file.format], problems) for entry in entries]
+    _stop(problems)
+    return [type for type in types if type]
+
+
+def _stop(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _families(directory: Path) -> list[Path]:
+    return sorted({file.parent for file in directory.glob("*/*/*.yaml")})
+
+
+def _entries(folder: Path, problems: list[str]) -> Iterator[_Entry]:
+    family = _model(folder / "family.yaml", FamilyFile, problems)
+    codes = _model(folder / "codes.yaml", CodesFile, problems) if (folder / "codes.yaml").exists() else None
+    for path in sorted(folder.glob("*.yaml")):
+        if path.name not in NOT_TYPES and (found := _model(path, TypeFile, problems)) and family:
+            yield _Entry(*found, folder, family[1], codes[1] if codes else CodesFile())
+
+
+def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Document, Model] | None:
+    try:
+        document = read(path.read_text("utf-8"), str(path))
+        return document, model.model_validate(document.data)
+    except ConfigurationError as why:
+        problems += why.problems
+    except ValidationError as why:
+        problems += document.problems(why, model)
+    except (OSError, UnicodeDecodeError) as why:
+        problems.append(f"{path}:1:1: {why}")
+    return None
+
+
+def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]:
+    file, at = entry.file, entry.document.problem
+    stem = Path(entry.document.name).stem
+    if file.name != stem:
+        yield at(("name",), f"must be the name of the file, {stem!r}")
+    if file.format not in formats:
+        yield at(("format",), f"unknown format {file.format!r}{suggest(file.format, formats)}")
+    if (file.kind == "receipt") != (file.answers is not None):
+        yield at(("kind",), "a receipt needs 'answers', and only a receipt may have them")
+    for number, edition in enumerate(file.editions):
+        if not (entry.folder / edition.file).is_file():
+            yield at(("editions", number, "file"), f"there is no file {edition.file!r} here")
+        if edition.name in [other.name for other in file.editions[:number]]:
+            yield at(("editions", number, "name"), f"{edition.name!r} is the name of an edition above")
+    for number, code in enumerate(file.answers.terminal if file.answers else ()):
+        if code not in entry.codes.status:
+            yield at(("answers", "terminal", number), f"codes.yaml has no status {code!r}")
+
+
+def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -> Iterator[str]:
+    claims: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for entry in entries:
+        file, at = entry.file, entry.document.problem
+        for version in file.version.accepted:
+            claim = file.format, file.root.namespace, file.root.name, version
+            if claims[claim]:
+                yield at(("root",), f"{claims[claim][0]} claims the same root and version {version!r}")
+            claims[claim].append(file.name)
+        for number, name in enumerate(file.answered_by):
+            yield from _link_mistake(entry, ("answered_by", number), name, by_name, "receipt")
+        for number, name in enumerate(file.answers.to if file.answers else ()):
+            yield from _link_mistake(entry, ("answers", "to", number), name, by_name, "declaration")
+
+
+def _link_mistake(
+    entry: _Entry, place: tuple[str | int, ...], name: str, by_name: Mapping[str, _Entry], kind: str
+) -> Iterator[str]:
+    """Check that the other type exists, is of the right kind, and can be found by a key that both have."""
+    other = by_name.get(name)
+    if other is None:
+        yield entry.document.problem(place, f"unknown type {name!r}{suggest(name, by_name)}")
+    elif other.file.kind != kind:
+        yield entry.document.problem(place, f"{name} is no {kind}")
+    elif not set(entry.file.documents.keys) & set(other.file.documents.keys):
+        yield entry.document.problem(place, f"{name} has no key in common with {entry.file.name}")
+
+
+def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType | None:
+    file = entry.file
+    codes = _codes(entry.codes, file.answers.terminal) if file.answers else {}
+    try:
+        reader = format.reader(file, entry.family.caseless, partial(_answer, codes))
+    except ValueError as why:
+        problems += [
+            entry.document.problem(_find(entry.document.data, path), f"{path!r} is no path") for path in why.args
+        ]
+        return None
+    return MessageType(
+        name=file.name,
+        format=file.format,
+        kind=file.kind,
+        title_zh=file.title.zh,
+        title_en=file.title.en,
+        certainty=file.certainty,
+        signature=file.signature,
+        answered_by=file.answered_by,
+        deadline_seconds=file.deadline_seconds,
+        receipt_shape=entry.family.receipt_shape,
+        spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal),
+    )
+
+
+def _codes(file: CodesFile, terminal: Sequence[str]) -> dict[str, Code]:
+    codes = {code: Code(code, "port", "error", True, row.zh, row.en) for code, row in file.errors.items()}
+    for code, row in file.status.items():
+        codes[code] = Code(code, row.stage, row.outcome, code in terminal, row.zh, row.en)
+    return codes
+
+
+def _find(data: object, value: str, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...]:
+    """Return where *value* stands in *data*, or an empty path."""
+    if data == value:
+        return path
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return next((found for key, item in items if (found := _find(item, value, (*path, key)))), ())
