@@ -73,9 +73,23 @@ class BadSignature(Rejected):
 
 
 class Invalid(Rejected):
-    """The message breaks its schema; every finding is listed."""
+    """The message breaks its schema; every finding is listed.
+
+    *question* names what finds them (type, edition, unsigned), until somebody has the time to ask.
+    """
 
     default_code = "SWX-1040"
+
+    def __init__(
+        self,
+        en: str = "the message breaks its schema",
+        zh: str = "报文不符合格式规范",
+        *,
+        findings: Sequence[Finding] = (),
+        question: tuple[str, str, bool] | None = None,
+    ) -> None:
+        super().__init__(en, zh, findings=findings)
+        self.question = question
 
 
 class UnknownParty(Rejected):

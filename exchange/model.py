@@ -96,7 +96,7 @@ class Agreement:
     verify: str = "off"  # off | warn | require: signatures of what the party sends
     profiles: tuple[str, ...] = ()  # signature profiles accepted from it; empty = every known one
     sends_for: tuple[str, ...] = ()  # codes of other parties it may send for; "*" = anybody (platforms, authorities)
-    acknowledge: str = "all"  # all | rejected | none: which receipts of our own it gets
+    acknowledge: str = "all"  # all | rejected | none: which receipts of our own it gets; authorities get none
     reply_to: str = ""  # endpoint for receipts; empty = where the message came in
 
 
@@ -112,6 +112,16 @@ class Party:
     certificates: tuple[bytes, ...] = ()  # DER; a signature must come from one of them
     signing_key: str = ""  # the key that the switch signs with on the party's behalf
     agreement: Agreement = Agreement()
+
+    @property
+    def is_authority(self) -> bool:
+        """Tell whether this party answers declarations: it gets no receipts of ours, people look instead."""
+        return self.role not in ("enterprise", "platform")
+
+    def hears(self, disposition: str) -> bool:
+        """Tell whether this party gets our own receipt of a *disposition* (accepted or rejected)."""
+        wanted = self.agreement.acknowledge
+        return not self.is_authority and (wanted == "all" or wanted == disposition)
 
 
 @frozen
@@ -279,7 +289,7 @@ class Message:
     type: MessageType
     envelope: Envelope
     sender: str  # party code
-    signer: str = ""  # subject of the certificate whose signature stands
+    signer: str = ""  # serial number of the certificate whose signature stands
     warnings: tuple[Finding, ...] = ()
 
 
@@ -420,6 +430,10 @@ class Delivery:
     def id(self) -> tuple[int, int]:
         """The message's id and the number of the delivery in it."""
         return self.message, self.number
+
+    def stripped(self) -> Delivery:
+        """Return this delivery without its payload: the store has it."""
+        return evolve(self, parcel=None) if self.parcel is not None else self
 
     def claimed(self, attempts: int, parcel: Parcel) -> Delivery:
         """Return this delivery as it is sent for the *attempts*-th time."""

@@ -8,6 +8,7 @@ suite each (tests/contract) says in code what the docstrings say in words.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -28,6 +29,11 @@ from exchange.model import (
     Parcel,
     Question,
 )
+
+
+def microseconds() -> Instant:
+    """Return the wall clock: microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
 
 
 class Strict(BaseModel):
@@ -304,3 +310,19 @@ class Token(Protocol):
 
     async def close(self) -> None:
         """Log out and let go of the device."""
+
+
+# -- meters ------------------------------------------------------------------------------------------------------
+
+
+class Meter(Protocol):
+    """Counts and times what the switch does; about a microsecond each."""
+
+    def received(self, kind: str, role: str, n: int = 1) -> None:
+        """Count parcels taken over an adapter kind from parties of a role."""
+
+    def finished(self, state: str, n: int = 1) -> None:
+        """Count messages that ended in a state."""
+
+    def stage(self, name: str, seconds: float, n: int = 1) -> None:
+        """Time one stage (receive, sort, send, end_to_end) of *n* messages that took *seconds* each."""

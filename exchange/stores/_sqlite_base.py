@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -324,8 +323,3 @@ class Database:
 def _scripts(kind: str) -> Sequence[tuple[int, str]]:
     found = sorted(SQL.glob(f"{kind}-*.sql"))
     return [(int(path.stem.rpartition("-")[2]), path.read_text("utf-8")) for path in found]
-
-
-def microseconds() -> Instant:
-    """Return the wall clock: microseconds since the Unix epoch."""
-    return time.time_ns() // 1000

@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 from attrs import Factory, define
 
+from exchange.errors import NotFound
 from exchange.lifecycle import DELIVERY, step
 from exchange.model import (
     SECOND,
@@ -275,9 +276,9 @@ class Hot:
 
     def claim(self, asked: Sequence[tuple[Sequence[Delivery], Instant]]) -> list[list[Delivery]]:
         """QUEUED -> SENDING for those that still are."""
-        return [self._claim(deliveries) for deliveries, _ in asked]
+        return [self._claim(deliveries, at) for deliveries, at in asked]
 
-    def _claim(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    def _claim(self, deliveries: Sequence[Delivery], at: Instant) -> list[Delivery]:
         attempts: dict[int, int] = {}
         for start in range(0, len(deliveries), MOST):
             part = [delivery_id(*d.id) for d in deliveries[start : start + MOST]]
@@ -286,11 +287,23 @@ class Hot:
                 " AND state = ? RETURNING id, attempts"
             )
             attempts.update(self._db.connection.execute(query, (STATE["SENDING"], *part, STATE["QUEUED"])).fetchall())
-        return [
-            d.claimed(attempts[delivery_id(*d.id)], d.parcel or self._rows.sent(*d.id))
-            for d in deliveries
-            if delivery_id(*d.id) in attempts
-        ]
+        claimed = []
+        for delivery in deliveries:
+            if (count := attempts.get(delivery_id(*delivery.id))) is None:
+                continue
+            try:
+                claimed.append(delivery.claimed(count, delivery.parcel or self._rows.sent(*delivery.id)))
+            except NotFound as why:
+                self._hold(delivery, why, at)
+        return claimed
+
+    def _hold(self, delivery: Delivery, why: NotFound, at: Instant) -> None:
+        """Hold a delivery whose bytes are gone from disk: a person must look."""
+        self._db.connection.execute(
+            "UPDATE delivery SET state = ? WHERE id = ?", (STATE["HELD"], delivery_id(*delivery.id))
+        )
+        detail = {"code": "SWX-2080", "en": why.en, "zh": why.zh}
+        self._db.journal(delivery.message, "hold", at, delivery.number, detail)
 
     def settle(self, asked: Sequence[Sequence[Outcome]]) -> list[list[Settled]]:
         """Write what became of attempts."""

@@ -70,10 +70,12 @@ class Reader:
     def _head(self, message: int) -> dict[str, Any]:
         _, at, endpoint, party, name, _, size, digest = self._rows.message(message)
         facts = self._rows.envelope(message) or {}
+        pending = self._all("SELECT code FROM pending WHERE message = ?", message)
         return {
             "id": show_id(message),
             "at": at,
             "state": self._rows.state(message),
+            "code": pending[0][0] if pending else "",
             "type": facts.get("type", ""),
             "sender": facts.get("sender", ""),
             "own_id": facts.get("own_id", ""),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exchange.model import Instant
-from exchange.stores._sqlite_base import microseconds
+from exchange.ports import microseconds
 from exchange.stores._sqlite_read import Reader
 from exchange.stores.sqlite import SqliteStore
 

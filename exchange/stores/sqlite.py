@@ -29,10 +29,10 @@ from exchange.model import (
     Question,
     day_number,
 )
-from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Settled
+from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Settled, microseconds
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
-from exchange.stores._sqlite_base import Connect, Database, connect, microseconds
+from exchange.stores._sqlite_base import Connect, Database, connect
 from exchange.stores._sqlite_hot import Hot
 from exchange.stores._sqlite_keys import KeyIndex
 from exchange.stores._sqlite_look import Look

@@ -1,0 +1,272 @@
+"""What ``switchctl`` does in a running switch: one table of verbs, each a coroutine that returns plain data.
+
+Changes need a reason; who asks comes from the socket. The console will talk to this room too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from exchange import plugins
+from exchange.errors import ConfigurationError, NotFound, Refused
+from exchange.model import SECOND, Generation, read_id, show_id, show_instant
+from exchange.ports import Change, Changed
+from exchange.routesfile import PartyRow
+
+if TYPE_CHECKING:
+    from exchange.service import Daemon
+
+Verb = Callable[..., Awaitable[Any]]
+CHANGES: Final = ("hold", "release", "resend", "requeue", "discard")
+
+
+class Control:
+    """The verbs; call it with a verb's name, its arguments and who asks."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._verbs: dict[str, Verb] = {
+            "status": self.status,
+            "message.list": self.message_list,
+            "message.show": self.message_show,
+            "message.search": self.message_search,
+            "message.change": self.message_change,
+            "queue.list": self.queue_list,
+            "party.list": self.party_list,
+            "party.hold": self.party_hold,
+            "party.import": self.party_import,
+            "endpoint.hold": self.endpoint_hold,
+            "receipt.list": self.receipt_list,
+            "routes.publish": self.routes_publish,
+            "routes.history": self.routes_history,
+            "routes.current": self.routes_current,
+            "routes.rollback": self.routes_rollback,
+        }
+
+    async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
+        """Do *verb*. Raises an ExchangeError that tells the operator why not."""
+        if verb not in self._verbs:
+            raise NotFound(f"there is no verb {verb!r}", f"没有命令 {verb!r}")
+        known = dict(arguments)
+        if verb in NEED_REASON:
+            if not str(known.get("reason", "")).strip():
+                raise Refused("a change needs a reason", "变更操作必须说明理由", code="SWX-7021")
+            known["actor"] = actor
+        try:
+            return await self._verbs[verb](**known)
+        except TypeError as why:
+            raise Refused(f"{verb}: {why}", f"{verb}：参数有误（{why}）") from why
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        """Tell how the switch is: what is open, what is wrong, what waits."""
+        daemon, now = self._daemon, self._daemon.now()
+        queues = await daemon.store.queues()
+        refusing = daemon.switch.refusing
+        held = await daemon.store.messages(state="HELD", limit=1000)
+        return {
+            "version": version("single-window-switch"),
+            "started_at": show_instant(daemon.started_at),
+            "up_seconds": (now - daemon.started_at) // SECOND,
+            "generation": daemon.switch.table.generation,
+            "intake": "open" if refusing is None else f"{refusing.code} {refusing.en}",
+            "ready": all(ok for ok, _ in daemon.readiness().values()),
+            "held_messages": len(held),
+            "held_subjects": dict(daemon.switch.held),
+            "queued": sum(q["depth"] for q in queues if q["state"] in ("QUEUED", "SENDING")),
+            "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
+            "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
+            "receipts_missing": dict(daemon.missing),
+        }
+
+    async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
+        """List messages, newest first; filters: state, party, type, before (an id), limit."""
+        before = filters.pop("before", "")
+        heads = await self._daemon.store.messages(before=_id(before) if before else 0, **filters)
+        return [_dated(head) for head in heads]
+
+    async def message_show(self, id: str) -> dict[str, Any]:
+        """Show the whole life of a message, with every regime code in words."""
+        life = _dated(await self._daemon.store.life(_id(id)))
+        for line in life["journal"]:
+            if line.get("receipt"):
+                line["meaning"] = self._meaning(life["type"], line["code"])
+        return life
+
+    def _meaning(self, type_name: str, code: str) -> dict[str, str]:
+        catalogue = self._daemon.catalogue
+        type = catalogue.types.get(type_name)
+        for receipt in type.answered_by if type else ():
+            known = catalogue.code(catalogue.types[receipt], code)
+            return {"zh": known.zh, "en": known.en}
+        return {}
+
+    async def message_search(self, key: str, limit: int = 50) -> list[dict[str, Any]]:
+        """Find messages by any of their keys: an order number, a GUID, an inventory number."""
+        return [_dated(head) for head in await self._daemon.store.search(key, limit)]
+
+    async def queue_list(self) -> list[dict[str, Any]]:
+        """List what waits, by endpoint and state, the oldest first."""
+        now = self._daemon.now()
+        rows = await self._daemon.store.queues()
+        for row in rows:
+            row["oldest_seconds"] = (now - row.pop("oldest_at")) // SECOND
+            row["on_hold"] = self._on_hold(row["endpoint"])
+        return sorted(rows, key=lambda row: -row["oldest_seconds"])
+
+    def _on_hold(self, endpoint: str) -> bool:
+        known = self._daemon.switch.table.endpoints.get(endpoint)
+        subjects = {f"endpoint:{endpoint}", f"party:{known.party if known else ''}"}
+        return bool(subjects & set(self._daemon.switch.held))
+
+    async def party_list(self, role: str = "") -> list[dict[str, Any]]:
+        """List the parties, with their endpoints and whether they are on hold."""
+        table, held = self._daemon.switch.table, self._daemon.switch.held
+        endpoints: dict[str, list[str]] = {}
+        for endpoint in table.endpoints.values():
+            endpoints.setdefault(endpoint.party, []).append(endpoint.name)
+        return [
+            {
+                "code": party.code,
+                "role": party.role,
+                "name": party.name,
+                "ids": list(party.ids),
+                "state": "held" if f"party:{party.code}" in held else "active",
+                "endpoints": endpoints.get(party.code, []),
+            }
+            for party in table.parties.values()
+            if role in ("", party.role)
+        ]
+
+    async def receipt_list(self, limit: int = 50, party: str = "", unmatched: bool = False) -> list[dict[str, Any]]:
+        """List receipts, newest first; *unmatched* only those whose cause has not come."""
+        heads = await self._daemon.store.messages(answers=True, party=party, limit=limit if not unmatched else 10_000)
+        shown = [_dated(head) for head in heads]
+        for head in shown:
+            head["answers"] = [{"code": a[0], "stage": a[1], "outcome": a[2]} for a in head["answers"]]
+        if unmatched:
+            shown = [head for head in shown if head["code"] in ("parked", "SWX-2020")][:limit]
+        return shown
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    async def message_change(
+        self, verb: str, ids: Sequence[str], reason: str, actor: str, delivery: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Hold, release, resend, requeue or discard messages: all of them or none."""
+        if verb not in CHANGES:
+            raise NotFound(f"messages can't be {verb!r}", f"没有操作 {verb!r}")
+        now = self._daemon.now()
+        changes = [Change(_id(id), verb, actor, reason, now, delivery) for id in ids]
+        done: list[Changed] = await self._daemon.change(changes)
+        for change in changes:
+            self._daemon.log.info("message.changed", id=show_id(change.message), verb=verb, actor=actor)
+        return [{"id": id, "state": changed.state} for id, changed in zip(ids, done, strict=True)]
+
+    async def party_hold(self, code: str, state: str, reason: str, actor: str) -> dict[str, str]:
+        """Hold a party (``held``) or resume it (empty)."""
+        if code not in self._daemon.switch.table.parties:
+            raise NotFound(f"there is no party {code!r}", f"没有接入方 {code!r}")
+        return await self._hold(f"party:{code}", state, reason, actor)
+
+    async def endpoint_hold(self, name: str, state: str, reason: str, actor: str) -> dict[str, str]:
+        """Hold an endpoint (``held``) or resume it (empty)."""
+        if name not in self._daemon.switch.table.endpoints:
+            raise NotFound(f"there is no endpoint {name!r}", f"没有端点 {name!r}")
+        return await self._hold(f"endpoint:{name}", state, reason, actor)
+
+    async def _hold(self, subject: str, state: str, reason: str, actor: str) -> dict[str, str]:
+        await self._daemon.hold(subject, state, actor, reason)
+        self._daemon.log.info("subject.held" if state else "subject.resumed", subject=subject, actor=actor)
+        return {"subject": subject, "state": state or "active"}
+
+    async def party_import(self, rows: Sequence[Mapping[str, Any]], reason: str, actor: str) -> dict[str, Any]:
+        """Keep parties in the store, after checking every one, and take them into the table in force."""
+        problems = []
+        for number, row in enumerate(rows, 1):
+            try:
+                party = PartyRow.model_validate(row)
+                for endpoint in party.endpoints:
+                    plugins.load("adapters", endpoint.kind).Options.model_validate(endpoint.model_extra or {})
+            except ValidationError as why:
+                problems += [f"row {number}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in why.errors()]
+            except ConfigurationError as why:
+                problems += [f"row {number}: {problem}" for problem in why.problems]
+        if problems:
+            raise ConfigurationError(problems)
+        count = await self._daemon.import_parties(rows, actor, reason)
+        return {"imported": count}
+
+    # -- routes --------------------------------------------------------------------------------------------------
+
+    async def routes_publish(self, text: str, reason: str, actor: str, expect: int | None = None) -> dict[str, Any]:
+        """Put a bundle in force; *expect* is the generation it was written against."""
+        current = self._daemon.switch.table.generation
+        if expect is not None and expect != current:
+            raise Refused(
+                f"generation {current} is in force, not {expect}: look at the difference and publish again",
+                f"当前生效的是第 {current} 代，而不是第 {expect} 代：请核对差异后重新发布",
+                code="SWX-7030",
+            )
+        return _generation(await self._daemon.publish(text, actor, reason))
+
+    async def routes_history(self, limit: int = 20) -> list[dict[str, Any]]:
+        """List published generations, newest first."""
+        return [_generation(g) for g in await self._daemon.store.generations(limit)]
+
+    async def routes_current(self, text: str | None = None) -> dict[str, Any]:
+        """Return the bundle in force, and how *text* differs from it."""
+        (current,) = await self._daemon.store.generations(1)
+        shown = _generation(current) | {"text": current.text}
+        if text is not None:
+            lines = difflib.unified_diff(
+                current.text.splitlines(), text.splitlines(), f"generation {current.number}", "file", lineterm=""
+            )
+            shown["diff"] = list(lines)
+        return shown
+
+    async def routes_rollback(self, number: int, reason: str, actor: str) -> dict[str, Any]:
+        """Put an earlier generation in force again, as a new one."""
+        known = {g.number: g for g in await self._daemon.store.generations(1 << 30)}
+        if number not in known:
+            raise NotFound(f"there is no generation {number}", f"没有第 {number} 代路由表")
+        return _generation(await self._daemon.publish(known[number].text, actor, reason))
+
+
+NEED_REASON: Final = frozenset(
+    ("message.change", "party.hold", "party.import", "endpoint.hold", "routes.publish", "routes.rollback")
+)
+
+
+def _id(text: str) -> int:
+    try:
+        return read_id(text)
+    except ValueError as why:
+        raise NotFound(str(why), f"{text!r} 不是报文编号（格式 YYYYMMDD-N）") from None
+
+
+def _dated(head: dict[str, Any]) -> dict[str, Any]:
+    """Write every instant for people."""
+    shown = dict(head)
+    for name, value in head.items():
+        if name in ("at", "due_at") and isinstance(value, int):
+            shown[name] = show_instant(value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            shown[name] = [_dated(one) for one in value]
+    return shown
+
+
+def _generation(generation: Generation) -> dict[str, Any]:
+    return {
+        "generation": generation.number,
+        "at": show_instant(generation.at),
+        "actor": generation.actor,
+        "reason": generation.reason,
+        "digest": generation.digest,
+    }

@@ -1,0 +1,269 @@
+"""From a parcel to a decision: examine what it is, decide what becomes of it. Pure: no clock, disk or network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from attrs import frozen
+
+from exchange import receipts
+from exchange.catalogue import Catalogue
+from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.model import (
+    SECOND,
+    Arrival,
+    Context,
+    Decision,
+    Envelope,
+    Finding,
+    Instant,
+    Message,
+    MessageType,
+    Parcel,
+    Party,
+    Planned,
+    Question,
+    Route,
+)
+from exchange.routing import RoutingTable, facts_of
+from exchange.signing.profiles import accepted as accepted_profiles
+from exchange.signing.xmldsig import verify
+
+UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
+
+
+@frozen
+class Examined:
+    """What became known of an arrival; *error* says why it went no further, *message* that nothing is wrong."""
+
+    arrival: Arrival
+    type: MessageType | None = None
+    envelope: Envelope | None = None
+    message: Message | None = None
+    error: ExchangeError | None = None
+    opened: Any = None  # the parsed payload: whoever signs or splits needs no second parse
+
+    @property
+    def question(self) -> Question:
+        """Return what the store must be asked before this can be decided."""
+        assert self.message is not None and self.envelope is not None  # noqa: S101, PT018
+        return Question(
+            self.arrival.id,
+            self.message.sender,
+            self.envelope.type,
+            self.envelope.own_id,
+            self.arrival.parcel.digest,
+            self.envelope.documents,
+            self.message.type.kind == "receipt",
+        )
+
+
+def examine(
+    arrival: Arrival, catalogue: Catalogue, table: RoutingTable, at: Instant, held: Collection[str] = ()
+) -> Examined:
+    """Identify, check the sender, verify and validate one arrival; never raises what is the message's own fault.
+
+    *held* names what operators put on hold: ``party:CODE``.
+    """
+    opened, type, envelope = None, None, None
+    try:
+        if f"party:{arrival.party}" in held:
+            raise Held(f"party {arrival.party} is on hold", f"接入方 {arrival.party} 已挂起", code="SWX-2060")
+        opened = catalogue.open(arrival.parcel.read())
+        type = catalogue.identify(opened)
+        envelope = catalogue.read(opened, type)
+        sender = _sender(arrival, envelope, table)
+        _receivers(envelope, table)
+        signer, warnings = _verified(opened, envelope, sender, at)
+        warnings += _validated(opened, type, envelope, catalogue, at)
+    except (Rejected, Held) as why:
+        return Examined(arrival, type, envelope, error=why, opened=opened)
+    message = Message(arrival, type, envelope, sender.code, signer, tuple(warnings))
+    return Examined(arrival, type, envelope, message, opened=opened)
+
+
+def _sender(arrival: Arrival, envelope: Envelope, table: RoutingTable) -> Party:
+    """Return who the message is from: as it says itself, if the endpoint's owner may send for him."""
+    owner = table.parties.get(arrival.party)
+    if owner is None:
+        raise UnknownParty(
+            f"party {arrival.party!r} is no longer in the routing table",
+            f"接入方 {arrival.party!r} 已不在路由表中",
+            code="SWX-1051",
+        )
+    if not envelope.sender:
+        return owner
+    sender = table.party(envelope.sender)
+    if sender is None:
+        raise UnknownParty(
+            f"the sender {envelope.sender!r} is not known here: check the identifier, or apply for access",
+            f"未知的发送方 {envelope.sender!r}：请核对标识，或申请接入",
+            code="SWX-1051",
+        )
+    if sender.code != owner.code and not {sender.code, "*"} & set(owner.agreement.sends_for):
+        raise UnknownParty(
+            f"{owner.code} may not send for {sender.code}: the message names {envelope.sender!r} as its sender",
+            f"{owner.code} 无权代 {sender.code} 发送：报文中的发送方为 {envelope.sender!r}",
+            code="SWX-1052",
+        )
+    return sender
+
+
+def _receivers(envelope: Envelope, table: RoutingTable) -> None:
+    unknown = [name for name in envelope.receivers if table.party(name) is None]
+    if unknown:
+        raise UnknownParty(
+            f"unknown receiver: {', '.join(unknown)}", f"未知的接收方：{'、'.join(unknown)}", code="SWX-1053"
+        )
+
+
+def _verified(opened: Any, envelope: Envelope, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
+    """Check the signature as the sender's agreement asks; return the signer and warnings."""
+    wanted = sender.agreement.verify
+    if wanted == "off":
+        return "", []
+    try:
+        profiles = accepted_profiles(sender.agreement.profiles)
+        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
+    except BadSignature as why:
+        if wanted == "require":
+            raise
+        return "", [Finding(why.code, "signature", "/Signature", why.en, why.zh, severity="warning")]
+    return verified.signer.serial, []
+
+
+def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Catalogue, at: Instant) -> list[Finding]:
+    """Give the schema's verdict: a declaration must obey, a receipt that doesn't passes with a warning."""
+    unsigned = type.signature == "required" and not envelope.signed
+    day = datetime.fromtimestamp(at // SECOND, UTC).date()
+    if catalogue.valid(opened, type, on=day, unsigned=unsigned):
+        return []
+    if type.kind == "receipt":  # authorities break their own schemas; the sender still wants the answer
+        en, zh = "the receipt breaks its schema", "回执不符合格式规范"
+        return [Finding("SWX-1040", "schema", "/", en, zh, severity="warning")]
+    raise Invalid(question=(type.name, catalogue.edition(type, day).name, unsigned))
+
+
+# -- decide ------------------------------------------------------------------------------------------------------
+
+
+def decide(examined: Examined, context: Context, catalogue: Catalogue, table: RoutingTable, at: Instant) -> Decision:
+    """Decide what becomes of an examined arrival."""
+    message = examined.message
+    if message is None:
+        return _not_accepted(examined, table, at)
+    try:
+        if message.type.kind == "receipt":
+            spec = catalogue.answers(message.type)
+            part = lambda records: catalogue.part(examined.opened, message.type, records)  # noqa: E731
+            return receipts.decide(message, context, table, spec.to, part, spec.split == "original")
+        if context.prior is not None:
+            return _seen_before(message, context.prior.id, context.prior.digest, table, at)
+        return _accept(message, table, at)
+    except (Rejected, Held) as why:
+        return _not_accepted(Examined(message.arrival, message.type, message.envelope, error=why), table, at)
+
+
+def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
+    sender = table.parties[message.sender]
+    receivers = [party.code for name in message.envelope.receivers if (party := table.party(name)) is not None]
+    facts = facts_of(message.envelope, sender, receivers)
+    route = table.match(facts)
+    if route is None:
+        raise Unroutable(
+            f"no route takes {message.type.name} from {sender.code}: add one, then release this message",
+            f"没有路由接收 {sender.code} 的 {message.type.name}：请补充路由，再恢复本报文",
+        )
+    sign, key = _sealing(message, route, sender)
+    keys = _business_keys(message.envelope)
+    planned = [
+        Planned(
+            name,
+            table.endpoints[name].party,
+            sign=sign,
+            key=key,
+            expects_receipt=message.type.expects_receipt,
+            deadline_seconds=message.type.deadline_seconds,
+            keys=keys,
+        )
+        for name in route.to
+    ]
+    planned += _own(
+        message.arrival, sender, table, "accepted", receipts.accepted(message.arrival, message.envelope, at)
+    )
+    return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
+
+
+def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
+    """Return the profile and key to seal with; nothing for what is signed already or needn't be."""
+    if message.envelope.signed:
+        return "", ""
+    if not route.sign:
+        if message.type.signature == "required":
+            raise BadSignature(
+                f"{message.type.name} must be signed: sign it, or ask for signing by the platform",
+                f"{message.type.name} 必须签名：请签名后重报，或申请由平台代签",
+                code="SWX-1031",
+            )
+        return "", ""
+    key = route.key or sender.signing_key
+    if not key:
+        raise Held(
+            f"route {route.name!r} signs, but {sender.code} has no signing key: give it one, then release this message",
+            f"路由 {route.name!r} 要求签名，但 {sender.code} 没有签名密钥：请配置密钥，再恢复本报文",
+            code="SWX-2070",
+        )
+    return route.sign, key
+
+
+def _business_keys(envelope: Envelope) -> tuple[str, ...]:
+    """Return what this message must not overtake, nor be overtaken by, on its way to one endpoint."""
+    keys = (f"{name}:{value}" for document in envelope.documents for name, value in document.keys.items())
+    return tuple(dict.fromkeys(key for key in keys if not key.startswith(f"{UNORDERED}:")))
+
+
+def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable, at: Instant) -> Decision:
+    """Answer a duplicate again, without sending it again; refuse the same id for other bytes."""
+    if digest != message.arrival.parcel.digest:
+        raise Conflicting(
+            f"the id {message.envelope.own_id} was used before, for other content: give this message an id of its own",
+            f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
+        )
+    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin)
+    planned = _own(message.arrival, table.parties[message.sender], table, "accepted", again)
+    return Decision("recognise", tuple(planned), twin=twin)
+
+
+def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decision:
+    """Reject and tell the sender everything; what an authority sent is held instead: a person must look."""
+    why, arrival = examined.error, examined.arrival
+    assert why is not None  # noqa: S101
+    owner = table.parties.get(arrival.party)
+    if not isinstance(why, Rejected) or (owner is not None and owner.is_authority):
+        findings = why.findings if isinstance(why, Rejected) else ()
+        return Decision("hold", code=why.code, en=why.en, zh=why.zh, findings=findings)
+    planned: list[Planned] = []
+    if owner is not None:
+        shape = _shape(arrival, examined.type, table)
+        told = receipts.rejected(arrival, examined.envelope, why, at, shape)
+        planned = _own(arrival, owner, table, "rejected", told)
+    return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
+
+
+def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel) -> list[Planned]:
+    """Plan one of our own receipts, where the party wants it and can take it."""
+    endpoint = table.reply_endpoint(arrival.party, arrival.endpoint)
+    if endpoint is None or not party.hears(disposition):
+        return []
+    return [Planned(endpoint.name, endpoint.party, parcel=parcel, disposition=disposition, refers_to=arrival.id)]
+
+
+def _shape(arrival: Arrival, type: MessageType | None, table: RoutingTable) -> str:
+    """Return how a rejection is written: JSON where the endpoint speaks it, else in the type's own way."""
+    endpoint = table.endpoints.get(arrival.endpoint)
+    kind = table.kinds.get(endpoint.kind) if endpoint else None
+    if kind is not None and kind.receipts == "json":
+        return "json"
+    return type.receipt_shape if type is not None else "ceb900"

@@ -1,0 +1,203 @@
+"""Receipts: which message one answers, how it goes home, and the receipts that we write ourselves.
+
+A receipt's route is its cause's return address. One file may answer many messages of many senders: each sender gets
+his own part, or the whole file where all of it is his (or its type says so). Receipts never beget receipts.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+import orjson
+
+from exchange.errors import Rejected
+from exchange.model import (
+    Answered,
+    Arrival,
+    Cause,
+    Context,
+    Decision,
+    Envelope,
+    Finding,
+    Instant,
+    Message,
+    Parcel,
+    Planned,
+    show_id,
+    show_instant,
+)
+from exchange.routing import RoutingTable
+
+WAIT_SECONDS: Final = 3600.0  # how long an early receipt waits for its cause before a person must look
+CEB: Final = "http://www.chinaport.gov.cn/ceb"
+RETURN_INFO: Final = 5000  # characters that CEB900 allows for it
+ORIGINAL: Final = 64 * 1024  # bytes of the original that a rejection repeats; more helps nobody
+Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its records
+
+
+# -- correlation -------------------------------------------------------------------------------------------------
+
+
+def decide(
+    message: Message, context: Context, table: RoutingTable, answers: Sequence[str], part: Part, whole: bool
+) -> Decision:
+    """Send each record of a receipt home to the sender of what it answers; park what answers nothing yet.
+
+    *answers* names the types that this receipt can answer. *part* cuts the file; *whole* says that every sender gets
+    all of it.
+    """
+    if context.prior is not None:
+        return Decision("recognise", twin=context.prior.id)
+    records = message.arrival.only or range(len(message.envelope.documents))
+    causes = {i: _choose(context.causes[i], answers, message.sender) for i in records}
+    waits = tuple(i for i, cause in causes.items() if cause is None)
+    known = {i: cause for i, cause in causes.items() if cause is not None}
+    homes = {cause.party: table.reply_endpoint(cause.party, cause.endpoint) for cause in known.values()}
+    if homeless := [party for party, endpoint in homes.items() if endpoint is None]:
+        return Decision(
+            "hold",
+            code="SWX-2011",
+            en=f"no endpoint of {', '.join(homeless)} can take receipts: add one, then release this message",
+            zh=f"接入方 {'、'.join(homeless)} 没有可接收回执的端点：请先配置端点，再恢复本报文",
+        )
+    planned = []
+    for party, endpoint in homes.items():
+        mine = {i: cause for i, cause in known.items() if cause.party == party}
+        alone = whole or len(mine) == len(message.envelope.documents)
+        planned.append(
+            Planned(
+                endpoint.name if endpoint else "",
+                party,
+                parcel=None if alone else _cut(message, part(sorted(mine))),
+                disposition="receipt",
+                refers_to=next(iter(mine.values())).id,
+                keys=tuple(dict.fromkeys(f"answers:{cause.id}" for cause in mine.values())),
+            )
+        )
+    answered = tuple(
+        Answered(i, cause.id, cause.document, cause.documents, message.sender, message.envelope.answers[i])
+        for i, cause in known.items()
+    )
+    event = "park" if waits and not known else "accept"
+    return Decision(event, tuple(planned), answered, waits=waits, wait_seconds=WAIT_SECONDS)
+
+
+def _choose(causes: Sequence[Cause], answers: Sequence[str], sender: str) -> Cause | None:
+    """Return what a record answers: of the right type, awaited from this sender if any is, the newest; never a guess.
+
+    Keys that lead to several parties lead to nobody: a receipt must not reach a stranger.
+    """
+    fitting = [cause for cause in causes if not answers or cause.type in answers]
+    awaited = [cause for cause in fitting if sender in cause.awaits] or fitting
+    return awaited[0] if len({cause.party for cause in awaited}) == 1 else None
+
+
+def _cut(message: Message, body: bytes) -> Parcel:
+    return Parcel(message.arrival.parcel.name, body, {"type": message.envelope.type})
+
+
+# -- the receipts that we write ----------------------------------------------------------------------------------
+
+
+def accepted(arrival: Arrival, envelope: Envelope, at: Instant, *, twin: int = 0) -> Parcel:
+    """Write that a message was accepted (again, where *twin* is the earlier one)."""
+    facts = _head(arrival, envelope, at) | {"state": "ACCEPTED"}
+    if twin:
+        facts["duplicate_of"] = show_id(twin)
+    return _json("Successed", arrival, facts)
+
+
+def rejected(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str) -> Parcel:
+    """Write that a message was rejected, with every finding; *shape* is ``ceb900`` or ``json``."""
+    if shape == "ceb900":
+        return _ceb900(arrival, envelope, why, at)
+    told = {"state": "REJECTED", "code": why.code, "en": why.en, "zh": why.zh}
+    return _json(
+        "Failed", arrival, _head(arrival, envelope, at) | told | {"findings": [_shown(f) for f in why.findings]}
+    )
+
+
+def _head(arrival: Arrival, envelope: Envelope | None, at: Instant) -> dict[str, Any]:
+    return {
+        "id": show_id(arrival.id),
+        "name": arrival.parcel.name,
+        "type": envelope.type if envelope else "",
+        "own_id": envelope.own_id if envelope else "",
+        "received_at": show_instant(arrival.at),
+        "at": show_instant(at),
+    }
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    shown = {
+        name: getattr(finding, name) for name in ("code", "severity", "pointer", "line", "rule", "value", "en", "zh")
+    }
+    return {name: value for name, value in shown.items() if value not in ("", None)}
+
+
+def _json(prefix: str, arrival: Arrival, facts: Mapping[str, Any]) -> Parcel:
+    return Parcel(_name(prefix, arrival, ".json"), orjson.dumps(facts), {"type": "receipt"})
+
+
+def _name(prefix: str, arrival: Arrival, suffix: str) -> str:
+    """Name a receipt as the single window's client does: prefix, the sender's file name, our unique mark."""
+    stem = arrival.parcel.name.rpartition(".")[0] or arrival.parcel.name
+    return f"{prefix}_{stem}_{show_id(arrival.id)}{suffix}"
+
+
+def _ceb900(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant) -> Parcel:
+    """Write the platform's format receipt (CEB900Message, specification 202205): every finding in returnInfo.
+
+    Its returnStatus is below zero for every format error; ours is always -1, the code stands in returnInfo.
+    """
+    lines = [f"[Code:{why.code};Desc:{why.zh}]"]
+    lines += [f"{f.pointer}{f'（第{f.line}行）' if f.line else ''}：{f.zh}" for f in why.findings]
+    info = "\n".join(lines)
+    moment = show_instant(at)  # 2026-11-22T12:00:00.000+08:00
+    digits = "".join(c for c in moment[:23] if c.isdigit())
+    guid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{show_id(arrival.id)}.rejected")).upper()
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<CEB900Message xmlns="{CEB}" guid="{guid}" version="1.0">\n'
+        "    <MessageReturn>\n"
+        f"        <guid>{guid}</guid>\n"
+        "        <returnStatus>-1</returnStatus>\n"
+        f"        <returnInfo>{escape(_fit(info))}</returnInfo>\n"
+        f"        <returnTime>{digits}</returnTime>\n"
+        f"        <oriCopMsgId>{escape(_clean(arrival.parcel.name)[:255])}</oriCopMsgId>\n"
+        f"        <oriMessageType>{escape((envelope.type if envelope else 'Unknown')[:15])}</oriMessageType>\n"
+        f"        <oriBizMessage>{_enclosed(arrival.parcel)}</oriBizMessage>\n"
+        "    </MessageReturn>\n"
+        "</CEB900Message>\n"
+    )
+    return Parcel(_name("Failed", arrival, ".xml"), body.encode(), {"type": "CEB900Message"})
+
+
+def _fit(info: str) -> str:
+    """Keep within what returnInfo may hold, whole lines first, saying how many don't fit."""
+    info = _clean(info)
+    if len(info) <= RETURN_INFO:
+        return info
+    kept = info[: RETURN_INFO - 40].rpartition("\n")[0]
+    return f"{kept}\n另有 {info.count(chr(10)) - kept.count(chr(10))} 条错误未列出"
+
+
+def _enclosed(parcel: Parcel) -> str:
+    """Return the original as character data, where it is text of a bearable size."""
+    if parcel.size > ORIGINAL:
+        return ""
+    try:
+        text = parcel.read().decode()
+    except UnicodeDecodeError:
+        return ""
+    return f"<![CDATA[{_clean(text).replace(']]>', ']]]]><![CDATA[>')}]]>"
+
+
+def _clean(text: str) -> str:
+    """Drop what XML can't hold."""
+    return "".join(
+        c for c in text if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")
+    )

@@ -1,0 +1,226 @@
+"""Send: move what is due to its endpoints, and record what became of every attempt.
+
+Each endpoint has a lane of its own: one that is down holds back nobody else. An attempt is counted on disk before it
+is made; only a positive confirmation ends it well. While the disk can't be written, what is in memory goes on being
+sent and the outcomes wait: a duplicate after a crash is better than a ship that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+from exchange.errors import ConfigurationError, DeliveryError, ExchangeError, Permanent, StoreError, Transient
+from exchange.lanes import Lane
+from exchange.model import SECOND, Delivery, Endpoint, Instant, Outcome, evolve, show_id
+from exchange.ports import Adapter, Meter, Store
+from exchange.retry import delay, exhausted
+from exchange.routing import RoutingTable
+
+MEMORY_BYTES: Final = 64 * 1024 * 1024  # payloads of queued deliveries kept in memory; the rest is read when claimed
+REFILL: Final = 5_000  # deliveries read from the store at once
+STUCK_SECONDS: Final = 600.0  # after which an attempt that neither ends nor fails is given up
+PAUSE_SECONDS: Final = 2.0  # between attempts to write an outcome
+LEFT: Final = {"deliver": "delivered", "defer": "deferred", "fail": "failed"}
+
+
+class Sending:
+    """Lanes, one for each endpoint with something due, and the attempts in flight."""
+
+    def __init__(
+        self, store: Store, adapters: Mapping[str, Adapter], *, now: Callable[[], Instant], log: Any, meter: Meter
+    ) -> None:
+        self._store, self._adapters = store, adapters
+        self._now, self._log, self._meter = now, log, meter
+        self._lanes: dict[str, Lane] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: set[str] = set()
+        self._kept: dict[tuple[int, int], int] = {}  # deliveries whose payload is in memory, and its bytes
+        self._bytes = 0
+        self._stopping = False
+        self.table = RoutingTable()
+        self.held: Collection[str] = ()
+
+    # -- what is due ---------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read what was due when the switch stopped; lanes that overflow read the rest as they go."""
+        after, more = (0, 0), True
+        while more:
+            deliveries = await self._store.due("", after, REFILL)
+            self.push(deliveries)
+            more = len(deliveries) == REFILL
+            after = deliveries[-1].id if deliveries else after
+
+    def push(self, deliveries: Sequence[Delivery]) -> None:
+        """Queue deliveries that the store has QUEUED."""
+        touched = {}
+        for delivery in deliveries:
+            lane = self._lanes.setdefault(delivery.endpoint, Lane())
+            if self._bytes + delivery.size > MEMORY_BYTES:
+                delivery = delivery.stripped()
+            if lane.push(delivery) and delivery.parcel is not None:
+                self._kept[delivery.id] = delivery.size
+                self._bytes += delivery.size
+            touched[delivery.endpoint] = True
+        for name in touched:
+            self._wake(name)
+
+    def drop(self, ids: Sequence[tuple[int, int]]) -> None:
+        """Forget deliveries that needn't be sent any more: answered, held or cancelled."""
+        for id in ids:
+            for lane in self._lanes.values():
+                self._forget(lane, id)
+
+    def resume(self) -> None:
+        """Look at every lane again: the table or what is on hold has changed."""
+        for name in list(self._lanes):
+            self._wake(name)
+
+    def waiting(self) -> dict[str, tuple[int, Instant | None]]:
+        """Return, for each endpoint with something due, how much and since when."""
+        return {name: (len(lane), lane.oldest_at) for name, lane in self._lanes.items() if len(lane)}
+
+    # -- pumping -------------------------------------------------------------------------------------------------
+
+    def _wake(self, name: str) -> None:
+        if name not in self._busy and not self._stopping:
+            self._busy.add(name)
+            self._spawn(self._pump(name))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, name: str) -> None:
+        """Send what is due in one lane until nothing is, or the window is full."""
+        try:
+            while not self._stopping:
+                lane, endpoint = self._lanes[name], self.table.endpoints.get(name)
+                if endpoint is None or {f"endpoint:{name}", f"party:{endpoint.party}"} & set(self.held):
+                    return
+                if lane.wants_refill:
+                    lane.refill(list(await self._store.due(name, lane.last, REFILL)), REFILL)
+                room = (endpoint.window or self._adapters[endpoint.kind].window) - lane.flying
+                batch = lane.ready(self._now(), room) if room > 0 else []
+                if not batch:
+                    return
+                for delivery in await self._claim(batch, lane):
+                    self._spawn(self._attempt(endpoint, delivery, lane))
+        except StoreError as why:
+            self._log.error("store.refused", stage="send", code=why.code, en=why.en, zh=why.zh)
+            self._set_timer(name, PAUSE_SECONDS)
+        finally:
+            self._busy.discard(name)
+            self._set_due_timer(name)
+
+    async def _claim(self, batch: list[Delivery], lane: Lane) -> Sequence[Delivery]:
+        """Count the attempts on disk; a disk that can't be written doesn't stop what is in memory."""
+        try:
+            claimed = await self._store.claim(batch, self._now())
+        except StoreError as why:
+            self._log.error("store.refused", stage="claim", code=why.code, en=why.en, zh=why.zh)
+            claimed = [d.claimed(d.attempts + 1, d.parcel) for d in batch if d.parcel is not None]
+            for delivery in (d for d in batch if d.parcel is None):
+                lane.defer(evolve(delivery, due_at=self._now() + int(PAUSE_SECONDS * SECOND)))
+            return claimed
+        kept = {delivery.id for delivery in claimed}
+        for delivery in batch:
+            if delivery.id not in kept:
+                self._forget(lane, delivery.id)
+        return claimed
+
+    def _forget(self, lane: Lane, id: tuple[int, int]) -> None:
+        self._bytes -= self._kept.pop(id, 0)
+        lane.drop(id)
+
+    def _set_due_timer(self, name: str) -> None:
+        lane = self._lanes.get(name)
+        due = lane.next_due() if lane else None
+        if due is not None and due > self._now():  # what is due already waits for room, or for its endpoint
+            self._set_timer(name, (due - self._now()) / SECOND)
+        elif lane is not None and not lane and not lane.more:
+            del self._lanes[name]
+
+    def _set_timer(self, name: str, seconds: float) -> None:
+        if name in self._timers:
+            self._timers.pop(name).cancel()
+        if not self._stopping:
+            self._timers[name] = asyncio.get_running_loop().call_later(seconds, self._wake, name)
+
+    # -- one attempt ---------------------------------------------------------------------------------------------
+
+    async def _attempt(self, endpoint: Endpoint, delivery: Delivery, lane: Lane) -> None:
+        began = self._now()
+        outcome = await self._try(endpoint, delivery)
+        await self._record(outcome, lane)
+        self._meter.stage("send", (self._now() - began) / SECOND)
+        self._wake(endpoint.name)
+
+    async def _try(self, endpoint: Endpoint, delivery: Delivery) -> Outcome:
+        """Attempt a delivery once; anything short of a yes is "not yet", unless the peer says never."""
+        try:
+            if delivery.parcel is None:
+                raise Transient("the payload is not in memory", "报文不在内存中")
+            async with asyncio.timeout(STUCK_SECONDS):
+                await self._adapters[endpoint.kind].send(endpoint, delivery.parcel)
+        except Permanent as why:
+            return self._outcome(delivery, "fail", why)
+        except (DeliveryError, ConfigurationError) as why:
+            return self._not_yet(endpoint, delivery, why)
+        except Exception as why:
+            text = f"{type(why).__name__}: {why}"
+            return self._not_yet(endpoint, delivery, Transient(text, text, code="SWX-3011"))
+        return Outcome(delivery, "deliver", self._now())
+
+    def _not_yet(self, endpoint: Endpoint, delivery: Delivery, why: ExchangeError) -> Outcome:
+        now = self._now()
+        if exhausted(endpoint.retry, (now - delivery.queued_at) / SECOND):
+            return self._outcome(delivery, "fail", why)
+        retry_after = getattr(why, "retry_after", None)
+        seconds = delay(endpoint.retry, delivery.attempts, random.random(), retry_after)  # noqa: S311 - jitter
+        return self._outcome(delivery, "defer", why, now + int(seconds * SECOND))
+
+    def _outcome(self, delivery: Delivery, event: str, why: ExchangeError, due_at: Instant = 0) -> Outcome:
+        return Outcome(delivery, event, self._now(), due_at, why.code, why.en, why.zh)
+
+    async def _record(self, outcome: Outcome, lane: Lane) -> None:
+        """Write an outcome, however long the disk takes; only then does the lane go on."""
+        while True:
+            try:
+                (settled,) = await self._store.settle([outcome])
+                break
+            except StoreError as why:
+                self._log.error("store.refused", stage="settle", code=why.code, en=why.en, zh=why.zh)
+                await asyncio.sleep(PAUSE_SECONDS)
+        delivery = outcome.delivery
+        if settled.state == "QUEUED":
+            kept = delivery if delivery.id in self._kept else delivery.stripped()
+            lane.defer(evolve(kept, due_at=outcome.due_at))
+        else:
+            self._forget(lane, delivery.id)
+        if settled.finished:
+            self._meter.finished(settled.finished)
+            self._meter.stage("end_to_end", (outcome.at - delivery.queued_at) / SECOND)
+        self._log.info(
+            f"delivery.{LEFT[outcome.event]}",
+            id=show_id(delivery.message),
+            delivery=delivery.number,
+            endpoint=delivery.endpoint,
+            attempt=delivery.attempts,
+            **({"code": outcome.code, "en": outcome.en} if outcome.code else {}),
+        )
+
+    async def stop(self, seconds: float = 10.0) -> None:
+        """Start nothing new; give attempts in flight *seconds* to end."""
+        self._stopping = True
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()

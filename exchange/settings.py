@@ -1,0 +1,139 @@
+"""``switchd.yaml``: how one installation runs. Every setting has a default; every mistake is told at once.
+
+Relative paths start at the folder of the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import frozen
+from pydantic import Field, ValidationError
+
+from exchange import plugins
+from exchange.errors import ConfigurationError
+from exchange.ports import Strict
+from exchange.yamlfile import Document, read
+
+MEBIBYTE = 1024 * 1024
+
+
+class StoreSettings(Strict):
+    """Where messages are kept, and for how long."""
+
+    kind: str = "sqlite"
+    folder: Path = Path("var/store")
+    retention_days: int = Field(90, ge=1)
+    duplicate_days: int = Field(30, ge=1)
+    reserve_bytes: int = Field(256 * MEBIBYTE, ge=0)  # free space below which intake is closed
+
+
+class TokenSettings(Strict):
+    """What signs. Keys in files are for tests and demonstrations, and must be allowed by name."""
+
+    kind: str = "software"
+    allow_software_keys: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class MonitorSettings(Strict):
+    """Where /metrics, /livez and /readyz are served; port 0 leaves them out."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9464, ge=0, le=65535)
+
+
+class LogSettings(Strict):
+    """What is logged, and where: one JSON object a line, to standard error unless a file is named."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: Path | None = None
+
+
+class LimitSettings(Strict):
+    """How much is taken on."""
+
+    payload_bytes: int = Field(64 * MEBIBYTE, ge=1)
+    spool_bytes: int = Field(256 * 1024, ge=1024)
+    backlog: int = Field(20_000, ge=1)
+    backlog_bytes: int = Field(128 * MEBIBYTE, ge=1)
+
+
+class Settings(Strict):
+    """The whole file."""
+
+    routes: Path = Path("routes.yaml")
+    schemas: Path | None = None  # folder of message types; none: those that come with the switch
+    control: Path = Path("var/switchctl.sock")
+    spool: Path = Path("var/spool")
+    store: StoreSettings = StoreSettings()
+    token: TokenSettings = TokenSettings()
+    monitor: MonitorSettings = MonitorSettings()
+    log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+    adapters: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kind -> its own settings
+
+
+@frozen
+class Installation:
+    """Settings with what they refer to: absolute paths, and the settings of every adapter kind."""
+
+    home: Path
+    settings: Settings
+    document: Document
+
+    def path(self, path: Path) -> Path:
+        """Return *path* as an absolute one."""
+        return (self.home / path).resolve()
+
+    def adapter(self, kind: str) -> Any:
+        """Return the settings of an adapter kind. Raises ConfigurationError."""
+        model = plugins.load("adapters", kind).Settings
+        try:
+            return model.model_validate(self.settings.adapters.get(kind, {}))
+        except ValidationError as why:
+            raise ConfigurationError(self.document.problems(why, model, ("adapters", kind))) from None
+
+    def token(self) -> Any:
+        """Return the token, ready to sign. Raises ConfigurationError."""
+        asked = self.settings.token
+        if asked.kind == "software" and not asked.allow_software_keys and asked.options:
+            text = "keys in files are for tests: set allow_software_keys: true to use them all the same"
+            raise ConfigurationError([self.document.problem(("token",), text)])
+        token = plugins.load("tokens", asked.kind)
+        try:
+            return token(token.Settings.model_validate(asked.options, context={"home": self.home}), self.home)
+        except ValidationError as why:
+            problems = self.document.problems(why, token.Settings, ("token", "options"))
+            raise ConfigurationError(problems) from None
+
+
+def load(path: Path | None) -> Installation:
+    """Read *path*; None means ``switchd.yaml`` here if there is one, else every default.
+
+    Raises ConfigurationError with every mistake.
+    """
+    if path is None and Path("switchd.yaml").exists():
+        path = Path("switchd.yaml")
+    if path is None:
+        return Installation(Path.cwd(), Settings(), read("", "switchd.yaml"))
+    try:
+        document = read(path.read_text("utf-8"), path.name)
+    except OSError as why:
+        raise ConfigurationError([f"{path}:1:1: can't be read: {why.strerror}"]) from None
+    try:
+        settings = Settings.model_validate({} if document.data is None else document.data)
+    except ValidationError as why:
+        raise ConfigurationError(document.problems(why, Settings)) from None
+    installation = Installation(path.resolve().parent, settings, document)
+    problems: list[str] = []
+    for kind in settings.adapters:
+        try:
+            installation.adapter(kind)
+        except ConfigurationError as why:
+            place = document.problem(("adapters", kind), "")
+            problems += [p if p.startswith(path.name) else place + p for p in why.problems]
+    if problems:
+        raise ConfigurationError(problems)
+    return installation

@@ -1,0 +1,1 @@
+"""Signatures: profiles, certificates, and enveloped XML signatures split into prepare / sign / assemble."""

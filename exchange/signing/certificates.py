@@ -1,0 +1,128 @@
+"""X.509 certificates: whose they are, when they stand, and whether a signature is their key's.
+
+The cryptography package reads the fields of an SM2 certificate but not its key, so that key is libcrypto's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from exchange.errors import ConfigurationError
+from exchange.model import SECOND, Instant
+from exchange.tokens import sm2
+
+
+@frozen
+class Certificate:
+    """What the switch needs to know of one certificate."""
+
+    der: bytes = field(repr=False)
+    subject: str  # RFC 4514
+    serial: str  # hex, two digits a byte, as KeyName carries it: 01691fe9
+    not_before: Instant
+    not_after: Instant
+
+    def stands(self, at: Instant) -> bool:
+        """Tell whether *at* lies in the time the certificate was issued for."""
+        return self.not_before <= at <= self.not_after
+
+    @cached_property
+    def key(self) -> Any:
+        """The public key. Raises TokenError where it's SM2 and this system has none; ConfigurationError for others."""
+        try:
+            return x509.load_der_x509_certificate(self.der).public_key()
+        except UnsupportedAlgorithm:
+            pass
+        try:
+            return sm2.PublicKey.from_certificate(self.der)
+        except ValueError as error:
+            raise _unreadable(f"the key of certificate {self.serial} is neither RSA, P-256 nor SM2: {error}") from error
+
+
+@lru_cache(maxsize=8192)
+def read(der: bytes) -> Certificate:
+    """Read a DER certificate. Raises ConfigurationError where it can't be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        serial = certificate.serial_number
+        return Certificate(
+            der=der,
+            subject=certificate.subject.rfc4514_string(),
+            serial=serial.to_bytes(max(1, (serial.bit_length() + 7) // 8), "big").hex(),
+            not_before=_instant(certificate.not_valid_before_utc),
+            not_after=_instant(certificate.not_valid_after_utc),
+        )
+    except ValueError as error:
+        raise ConfigurationError(
+            [f"a certificate of {len(der)} bytes can't be read: {error}"], code="SWX-4060"
+        ) from error
+
+
+def from_file(content: bytes) -> tuple[bytes, ...]:
+    """Return the DER certificates in a file that holds one in DER or any number in PEM. Raises ConfigurationError."""
+    try:
+        if b"-----BEGIN" not in content:
+            return (read(content).der,)
+        return tuple(found.public_bytes(Encoding.DER) for found in x509.load_pem_x509_certificates(content))
+    except ValueError as error:
+        raise _unreadable(f"no certificate can be read here: {error}") from error
+
+
+def _unreadable(problem: str) -> ConfigurationError:
+    return ConfigurationError([problem], code="SWX-4060")
+
+
+def _instant(moment: datetime) -> Instant:
+    return int(moment.timestamp()) * SECOND
+
+
+def _rsa(digest: SHA1 | SHA256) -> Callable[[Any, bytes, bytes], None]:
+    return lambda key, signature, data: key.verify(signature, data, PKCS1v15(), digest)
+
+
+def _ecdsa(key: Any, signature: bytes, data: bytes) -> None:
+    if not isinstance(key.curve, SECP256R1):
+        raise InvalidSignature
+    key.verify(sm2.der_signature(signature), data, ECDSA(SHA256()))
+
+
+def _sm2(key: Any, signature: bytes, data: bytes) -> None:
+    if not key.verify(signature, data):
+        raise InvalidSignature
+
+
+ALGORITHMS: Final[Mapping[str, tuple[type, Callable[[Any, bytes, bytes], None]]]] = {
+    "rsa-sha1": (RSAPublicKey, _rsa(SHA1())),  # noqa: S303 - what the customs' receivers check; by profile only
+    "rsa-sha256": (RSAPublicKey, _rsa(SHA256())),
+    "ecdsa-sha256": (EllipticCurvePublicKey, _ecdsa),
+    "sm2-sm3": (sm2.PublicKey, _sm2),
+}
+
+
+def fits(certificate: Certificate, algorithm: str) -> bool:
+    """Tell whether the certificate's key is of the kind that *algorithm* signs with."""
+    return isinstance(certificate.key, ALGORITHMS[algorithm][0])
+
+
+def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
+    """Tell whether *signature*, in the encoding of ``ports.Token.sign``, is the certificate's key's over *data*.
+
+    An SM2 signature may be DER too. Raises TokenError where the algorithm is SM2 and this system has none.
+    """
+    try:
+        ALGORITHMS[algorithm][1](certificate.key, signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,0 +1,61 @@
+"""What can be wrong with a signature: stable codes, and what to tell the sender in English and Chinese."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from exchange.errors import BadSignature
+
+MISSING: Final = "SWX-1031"
+DIGEST: Final = "SWX-1032"
+VALUE: Final = "SWX-1033"
+STRANGER: Final = "SWX-1034"
+EXPIRED: Final = "SWX-1035"
+STRUCTURE: Final = "SWX-1036"
+ALGORITHM: Final = "SWX-1037"
+UNFIT: Final = "SWX-1038"
+
+_TEXTS: Final = {
+    MISSING: (
+        "the message carries no signature, and one is required: ds:Signature as the last child of the root",
+        "报文没有签名，而本方要求签名：ds:Signature 须为根元素的最后一个子元素",
+    ),
+    DIGEST: (
+        "the digest doesn't match: the message was changed after it was signed; send exactly the bytes that you signed",
+        "摘要不符：报文在签名后被改动；请原样发送已签名的内容，签名后不要再格式化",
+    ),
+    VALUE: (
+        "the signature value doesn't match the certificate: check that key, algorithm and encoding belong together",
+        "签名值与证书不符：请检查密钥、算法和编码是否一致",
+    ),
+    STRANGER: (
+        "the certificate that signed isn't registered for this party: register it first, or sign with the right key",
+        "签名所用的证书没有为该接入方登记：请先登记该证书，或改用正确的密钥签名",
+    ),
+    EXPIRED: (
+        "the certificate that signed isn't valid at this time: sign with a current one",
+        "签名所用的证书不在有效期内：请改用有效的证书签名",
+    ),
+    STRUCTURE: (
+        "the signature isn't built as the profile requires",
+        "签名结构不符合签名规格的要求",
+    ),
+    ALGORITHM: (
+        "the signature's algorithms aren't accepted",
+        "不接受该签名所用的算法",
+    ),
+    UNFIT: (
+        "the message can't be signed as it stands",
+        "报文按现状无法签名",
+    ),
+}
+
+
+def bad(code: str, en: str = "", zh: str = "") -> BadSignature:
+    """Return the error of *code*, with what is particular to this case in both languages.
+
+    >>> str(bad(UNFIT, "it is signed already", "报文已有签名"))
+    "SWX-1038 the message can't be signed as it stands: it is signed already"
+    """
+    common_en, common_zh = _TEXTS[code]
+    return BadSignature(f"{common_en}: {en}" if en else common_en, f"{common_zh}：{zh}" if zh else common_zh, code=code)

@@ -1,0 +1,43 @@
+"""Sealing a batch of messages with whatever token there is: prepare all, sign all, assemble all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from exchange.errors import ExchangeError
+from exchange.ports import Token
+from exchange.signing.profiles import named
+from exchange.signing.xmldsig import Prepared, assemble, prepare
+
+
+@frozen
+class Seal:
+    """What is to be sealed: the original bytes, their parsed root, and with which profile and key."""
+
+    original: bytes
+    root: Any
+    profile: str
+    key: str
+
+
+async def seal(token: Token, wanted: Sequence[Seal]) -> list[bytes | ExchangeError]:
+    """Return the sealed bytes of each, or the error that stands in its way; one failure is no failure of the batch."""
+    ready: list[tuple[int, Prepared]] = []
+    results: list[Any] = [None] * len(wanted)
+    for place, one in enumerate(wanted):
+        try:
+            ready.append((place, prepare(one.root, named(one.profile), token.certificate(one.key))))
+        except ExchangeError as why:
+            results[place] = why
+    values = await token.sign([prepared.job(wanted[place].key) for place, prepared in ready]) if ready else ()
+    for (place, prepared), value in zip(ready, values, strict=True):
+        try:
+            results[place] = (
+                value if isinstance(value, Exception) else assemble(wanted[place].original, prepared, value)
+            )
+        except ExchangeError as why:
+            results[place] = why
+    return results

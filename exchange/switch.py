@@ -1,0 +1,361 @@
+"""Take, sort, send: the one room that waits on both the store and the adapters.
+
+*take* keeps a parcel and answers for it; *sort* decides everything that has arrived, in batches; ``Sending`` moves
+what is due. All three survive a crash at any point: what each state costs is in docs/explanation/guarantees.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any, Final
+
+from attrs import frozen
+
+from exchange.catalogue import Catalogue
+from exchange.errors import Busy, ExchangeError, Invalid, Poisonous, StoreError, TokenError, TooLarge, Unexpected
+from exchange.intake import Examined, decide, examine
+from exchange.model import (
+    Arrival,
+    Conclusion,
+    Context,
+    Decision,
+    Endpoint,
+    Finding,
+    Instant,
+    Parcel,
+    evolve,
+    show_id,
+)
+from exchange.ports import Concluded, Meter, Store, Token
+from exchange.routing import RoutingTable
+from exchange.sending import Sending
+from exchange.signing.sealing import Seal, seal
+
+BATCH: Final = 64  # arrivals decided together
+LARGE: Final = 256 * 1024  # bytes over which a payload is examined in a thread of its own
+POISON: Final = 3  # workers that a message may kill before a person must look
+SUSPECTS: Final = 256  # of what was undecided at a crash: the oldest, tried one by one
+PAUSE_SECONDS: Final = 2.0  # between attempts while the store or the token can't
+Explain = Callable[[Parcel, tuple[str, str, bool]], Awaitable[Sequence[Finding]]]
+
+
+@frozen
+class Limits:
+    """How much the switch takes on."""
+
+    payload_bytes: int = 64 * 1024 * 1024
+    backlog_bytes: int = 128 * 1024 * 1024  # taken and not decided; more is refused politely
+    backlog: int = 20_000
+
+
+class Switch:
+    """One worker's take-sort-send loop over one store.
+
+    *explain* finds everything wrong with an invalid payload, off the reactor; *held* is what operators put on hold.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        token: Token,
+        sending: Sending,
+        explain: Explain,
+        *,
+        now: Callable[[], Instant],
+        log: Any,
+        meter: Meter,
+        limits: Limits = Limits(),
+    ) -> None:
+        self._store, self._catalogue, self._token = store, catalogue, token
+        self.sending = sending
+        self._explain = explain
+        self._now, self._log, self._meter, self._limits = now, log, meter, limits
+        self.table = RoutingTable()
+        self.held: Collection[str] = ()
+        self.refusing: ExchangeError | None = None  # set while intake is closed: disk full, stopping
+        self._unsorted: deque[Arrival] = deque()
+        self._unsorted_bytes = 0
+        self._unsigned: list[Arrival] = []
+        self._suspects: deque[int] = deque()
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- take ----------------------------------------------------------------------------------------------------
+
+    async def take(self, parcel: Parcel, endpoint: Endpoint) -> str:
+        """Keep *parcel* and answer for it. See ``ports.Take``."""
+        if parcel.size > self._limits.payload_bytes:
+            limit = self._limits.payload_bytes
+            raise TooLarge(
+                f"{parcel.name}: {parcel.size} bytes are over the limit of {limit} bytes: send it in parts",
+                f"{parcel.name}：{parcel.size} 字节超过上限 {limit} 字节：请拆分后发送",
+            )
+        if self.refusing is not None:
+            raise self.refusing
+        backlog = len(self._unsorted) + len(self._unsigned) + len(self._tasks)
+        if backlog >= self._limits.backlog or self._unsorted_bytes >= self._limits.backlog_bytes:
+            raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
+        began = perf_counter()
+        arrival = await self._store.receive(parcel, endpoint, self._now())
+        self._meter.stage("receive", perf_counter() - began)
+        party = self.table.parties.get(endpoint.party)
+        self._meter.received(endpoint.kind, party.role if party else "")
+        self._add(arrival)
+        return show_id(arrival.id)
+
+    def _add(self, arrival: Arrival) -> None:
+        self._unsorted.append(arrival)
+        self._unsorted_bytes += arrival.parcel.size
+        self._wake.set()
+
+    # -- sort ----------------------------------------------------------------------------------------------------
+
+    def start(self, undecided: Sequence[int]) -> None:
+        """Begin to sort; *undecided* are arrivals of an earlier life, oldest first.
+
+        The oldest of those are tried one at a time, counted on disk before each try: if one of them kills the worker
+        again and again, it is found, and innocent ones aren't blamed for it.
+        """
+        self._suspects.extend(undecided)
+        self._spawn(self._sort_for_ever())
+
+    async def stop(self) -> None:
+        """Stop sorting; what isn't decided stays RECEIVED."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def again(self, messages: Sequence[int]) -> None:
+        """Sort messages that are RECEIVED once more: released, requeued, or receipts whose cause has come."""
+        for arrival in await self._store.arrivals(messages):
+            self._add(arrival)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sort_for_ever(self) -> None:
+        await self._patiently(self._sort_suspects)
+        while True:
+            await self._wake.wait()
+            batch = self._next_batch()
+            if not batch:
+                self._wake.clear()
+                continue
+            await self._patiently(partial(self.sort, batch))
+
+    def _next_batch(self) -> list[Arrival]:
+        batch: list[Arrival] = []
+        while self._unsorted and len(batch) < BATCH:
+            arrival = self._unsorted.popleft()
+            self._unsorted_bytes -= arrival.parcel.size
+            batch.append(arrival)
+        return batch
+
+    async def _patiently(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work* until it succeeds: nothing was changed by an attempt that failed, and nothing may be lost."""
+        while True:
+            try:
+                return await work()
+            except StoreError as why:
+                self._log.error("store.refused", stage="sort", code=why.code, en=why.en, zh=why.zh)
+            except Exception as why:
+                self._log.error("sort.broke", error=type(why).__name__, trace=traceback.format_exc())
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _sort_suspects(self) -> None:
+        alone = SUSPECTS
+        while self._suspects:
+            count = 1 if alone > 0 else BATCH
+            ids = [self._suspects.popleft() for _ in range(min(count, len(self._suspects)))]
+            try:
+                arrivals = await self._store.arrivals(ids, count_try=alone > 0)
+                await self.sort(arrivals)
+            except StoreError:
+                self._suspects.extendleft(reversed(ids))
+                raise
+            alone -= 1
+
+    async def sort(self, arrivals: Sequence[Arrival]) -> None:
+        """Decide *arrivals* and write what was decided. Raises StoreError, and then nothing was."""
+        began = perf_counter()
+        table, at = self.table, self._now()
+        examined = [await self._examine(arrival, table, at) for arrival in arrivals]
+        plain = [e for e in examined if not _unexplained(e)]
+        for one in examined:
+            if _unexplained(one):
+                self._spawn(self._patiently(partial(self._conclude_explained, one, table)))
+        await self._conclude(*_without_twins(plain), table=table, at=at)
+        if arrivals:
+            self._meter.stage("sort", (perf_counter() - began) / len(arrivals), len(arrivals))
+
+    async def _examine(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+        if arrival.tries > POISON:
+            why = Poisonous("the switch died on this message three times", "处理该报文时交换机三次异常退出")
+            return Examined(arrival, error=why)
+        try:
+            if arrival.parcel.size > LARGE:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(None, examine, arrival, self._catalogue, table, at, self.held)
+            return examine(arrival, self._catalogue, table, at, self.held)
+        except Exception as why:
+            return Examined(arrival, error=self._unexpected(arrival, why))
+
+    def _unexpected(self, arrival: Arrival, why: Exception) -> Unexpected:
+        trace = "".join(traceback.format_exception(why))
+        self._log.error("message.broke", id=show_id(arrival.id), error=type(why).__name__, trace=trace)
+        return Unexpected(f"the switch failed on this message: {trace}", f"交换机处理该报文时出错：{trace}")
+
+    async def _conclude_explained(self, examined: Examined, table: RoutingTable) -> None:
+        """Reject an invalid message with everything that is wrong with it."""
+        why = examined.error
+        if isinstance(why, Invalid) and why.question is not None:
+            try:
+                findings = await self._explain(examined.arrival.parcel, why.question)
+            except Exception as broken:
+                self._log.error("message.unexplained", id=show_id(examined.arrival.id), error=repr(broken))
+                findings = ()
+            why = Invalid(findings=findings)
+        told = Examined(examined.arrival, examined.type, examined.envelope, error=why)
+        await self._conclude([told], [], table=table, at=self._now())
+
+    # -- conclude ------------------------------------------------------------------------------------------------
+
+    async def _conclude(
+        self, examined: Sequence[Examined], later: Sequence[Examined], *, table: RoutingTable, at: Instant
+    ) -> None:
+        asked = [e for e in examined if e.message is not None]
+        contexts = await self._store.context([e.question for e in asked]) if asked else ()
+        known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
+        decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
+        decided, sealed = await self._seal(decided, table, at)
+        await self._write([self._conclusion(e, d, sealed.get(e.arrival.id, {}), table, at) for e, d in decided])
+        if later:  # twins of the ones just written: now the store knows their elder
+            await self._conclude(*_without_twins(later), table=table, at=at)
+
+    def _decide(self, examined: Examined, context: Context, table: RoutingTable, at: Instant) -> Decision:
+        try:
+            return decide(examined, context, self._catalogue, table, at)
+        except Exception as why:
+            error = self._unexpected(examined.arrival, why)
+            return Decision("hold", code=error.code, en=error.en, zh=error.zh)
+
+    def _conclusion(
+        self, e: Examined, decision: Decision, sealed: Mapping[int, bytes], table: RoutingTable, at: Instant
+    ) -> Conclusion:
+        sender = e.message.sender if e.message else e.arrival.party
+        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, sealed)
+
+    async def _seal(
+        self, decided: list[tuple[Examined, Decision]], table: RoutingTable, at: Instant
+    ) -> tuple[list[tuple[Examined, Decision]], dict[int, dict[int, bytes]]]:
+        """Sign what is to be sealed; what the token can't sign now is decided again a little later."""
+        wanted: dict[tuple[int, str, str], Seal] = {}
+        for e, decision in decided:
+            for planned in decision.planned:
+                if planned.sign:
+                    seal_ = Seal(e.arrival.parcel.read(), e.opened.tree, planned.sign, planned.key)
+                    wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
+        if not wanted:
+            return decided, {}
+        results = dict(zip(wanted, await seal(self._token, list(wanted.values())), strict=True))
+        errors = {place[0]: why for place, why in results.items() if isinstance(why, Exception)}
+        kept: list[tuple[Examined, Decision]] = []
+        sealed: dict[int, dict[int, bytes]] = {}
+        for e, decision in decided:
+            why = errors.get(e.arrival.id)
+            if isinstance(why, TokenError):
+                self._wait_for_token(e.arrival, why)
+                continue
+            if why is not None:
+                decision = self._decide(evolve(e, message=None, error=why), Context(), table, at)
+            sealed[e.arrival.id] = {
+                i: body
+                for i, p in enumerate(decision.planned)
+                if p.sign and isinstance(body := results[e.arrival.id, p.sign, p.key], bytes)
+            }
+            kept.append((e, decision))
+        return kept, sealed
+
+    def _wait_for_token(self, arrival: Arrival, why: TokenError) -> None:
+        """Keep an arrival until the token can sign again; it counts as backlog, so intake slows down at a bound."""
+        if not self._unsigned:
+            self._log.error("token.refused", code=why.code, en=why.en, zh=why.zh)
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._try_token_again)
+        self._unsigned.append(arrival)
+
+    def _try_token_again(self) -> None:
+        waiting, self._unsigned = self._unsigned, []
+        for arrival in waiting:
+            self._add(arrival)
+
+    async def _write(self, conclusions: Sequence[Conclusion]) -> None:
+        try:
+            written = await self._store.conclude(conclusions)
+        except StoreError:
+            raise
+        except Exception as why:  # one of them is poison for the store: find it, hold it, go on
+            if len(conclusions) > 1:
+                for one in conclusions:
+                    await self._write([one])
+                return
+            (one,) = conclusions
+            error = self._unexpected(one.arrival, why)
+            decision = Decision("hold", code=error.code, en=error.en[:4000], zh=error.zh[:4000])
+            conclusions = [Conclusion(one.arrival, decision, generation=one.generation, at=one.at)]
+            written = await self._store.conclude(conclusions)
+        for conclusion, concluded in zip(conclusions, written, strict=True):
+            self._after(conclusion, concluded)
+
+    def _after(self, conclusion: Conclusion, concluded: Concluded) -> None:
+        """Start what the store has just made durable."""
+        decision, arrival = conclusion.decision, conclusion.arrival
+        self._log.info(
+            f"message.{_PAST[decision.event]}",
+            id=show_id(arrival.id),
+            party=arrival.party,
+            endpoint=arrival.endpoint,
+            type=conclusion.envelope.type if conclusion.envelope else "",
+            state=concluded.state,
+            **({"code": decision.code} if decision.code else {}),
+            **({"route": decision.route, "generation": conclusion.generation} if decision.route else {}),
+        )
+        for _, state in concluded.finished:
+            self._meter.finished(state)
+        self.sending.drop(concluded.settled)
+        self.sending.push(concluded.deliveries)
+        if concluded.rejoin:
+            self._spawn(self._patiently(partial(self.again, concluded.rejoin)))
+
+
+_PAST: Final = {
+    "accept": "accepted",
+    "reject": "rejected",
+    "hold": "held",
+    "recognise": "recognised",
+    "park": "parked",
+}
+
+
+def _unexplained(examined: Examined) -> bool:
+    return isinstance(examined.error, Invalid) and examined.error.question is not None
+
+
+def _without_twins(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]:
+    """Split off those that carry the same id as an earlier one of the batch: they are decided after it."""
+    seen: set[tuple[str, str, str]] = set()
+    first: list[Examined] = []
+    later: list[Examined] = []
+    for one in examined:
+        name = (one.message.sender, one.message.type.name, one.message.envelope.own_id) if one.message else None
+        (later if name in seen else first).append(one)
+        if name is not None:
+            seen.add(name)
+    return first, later

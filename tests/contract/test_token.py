@@ -1,0 +1,184 @@
+"""What every kind of token keeps to. A new kind joins by adding a line to TOKENS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from exchange.errors import ConfigurationError, TokenError
+from exchange.ports import Job, Secret, Token
+from exchange.signing import certificates
+from exchange.tokens.software import KeyFile, KeyFiles, Software
+from tests import pki
+
+
+def from_folder() -> Token:
+    return Software(KeyFiles(folder=Path(pki.shared().name)), pki.shared().parent)
+
+
+def from_named_files() -> Token:
+    folder = pki.shared()
+    keys = {name: KeyFile(key=folder / f"{name}.key", certificate=folder / f"{name}.crt") for name in ("p256", "sm2")}
+    p12 = KeyFile(key=folder / "rsa.p12", password=Secret(file=str(folder / "rsa.password")))
+    return Software(KeyFiles(keys={**keys, "rsa": p12}), Path())
+
+
+TOKENS: dict[str, Callable[[], Token]] = {
+    "software, from a folder": from_folder,
+    "software, from named files and PKCS#12": from_named_files,
+}
+KEYS = {"rsa-sha1": "rsa", "rsa-sha256": "rsa", "ecdsa-sha256": "p256", "sm2-sm3": "sm2"}
+
+
+@pytest.fixture(params=TOKENS)
+def token(request: pytest.FixtureRequest) -> Token:
+    return TOKENS[request.param]()
+
+
+def signed(job: Job, value: bytes | Exception) -> bool:
+    assert isinstance(value, bytes), value
+    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value, job.data)
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+async def test_a_signature_is_the_keys_own_in_the_encoding_of_the_port(token: Token, algorithm: str) -> None:
+    job = Job(KEYS[algorithm], algorithm, b"canonical SignedInfo")
+    [value] = await token.sign([job])
+    assert signed(job, value)
+    assert isinstance(value, bytes)
+    assert len(value) == (256 if algorithm.startswith("rsa") else 64)
+
+
+def test_the_certificate_of_a_key_is_known(token: Token) -> None:
+    for key in KEYS.values():
+        assert token.certificate(key) == pki.der(key)
+
+
+async def test_answers_come_in_the_order_of_the_jobs_whatever_their_mix(token: Token) -> None:
+    jobs = [Job(key, algorithm, b"%d" % n) for n in range(8) for algorithm, key in KEYS.items()]
+    values = await token.sign(jobs)
+    assert len(values) == len(jobs)
+    assert all(signed(job, value) for job, value in zip(jobs, values, strict=True))
+
+
+async def test_a_job_that_fails_fails_alone(token: Token) -> None:
+    good = Job("p256", "ecdsa-sha256", b"data")
+    values = await token.sign([good, Job("nobody", "ecdsa-sha256", b"data"), Job("p256", "rsa-sha256", b"data"),
+                               Job("rsa", "sm2-sm3", b"data"), Job("rsa", "rsa-md5", b"data"), good])  # fmt: skip
+    assert signed(good, values[0])
+    assert signed(good, values[5])
+    codes = [value.code for value in values if isinstance(value, TokenError)]
+    assert codes == ["SWX-5010", "SWX-5020", "SWX-5020", "SWX-5020"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "", ".", "..", "../p256", "/etc/hostname", "a\0b"])
+def test_an_unknown_key_is_the_devices_fault_and_no_path(token: Token, name: str) -> None:
+    with pytest.raises(TokenError, match="SWX-5010") as missing:
+        token.certificate(name)
+    assert missing.value.zh != missing.value.en
+
+
+async def test_nothing_to_sign_is_no_error(token: Token) -> None:
+    assert list(await token.sign([])) == []
+
+
+async def test_several_batches_may_be_asked_for_at_once(token: Token) -> None:
+    batches = [[Job(key, algorithm, b"%d" % n) for algorithm, key in KEYS.items()] for n in range(10)]
+    for jobs, values in zip(batches, await asyncio.gather(*map(token.sign, batches)), strict=True):
+        assert all(signed(job, value) for job, value in zip(jobs, values, strict=True))
+
+
+async def test_the_event_loop_gets_its_turn_during_a_long_batch(token: Token) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await token.sign([Job("sm2", "sm2-sm3", b"read the key first")])
+    counting = asyncio.create_task(count())
+    await token.sign([Job("sm2", "sm2-sm3", b"data")] * 40)
+    counting.cancel()
+    assert turns >= 10
+
+
+async def test_a_closed_token_has_let_go(token: Token) -> None:
+    await token.sign([Job("p256", "ecdsa-sha256", b"data")])
+    await token.close()
+    await token.close()
+
+
+# -- keys in files -----------------------------------------------------------------------------------------------
+
+
+def holding(folder: Path, key: str, certificate: str = "", password: str = "") -> Software:
+    os.environ["PASSWORD_OF_A_TEST"] = password
+    file = KeyFile(
+        key=Path(key),
+        certificate=Path(certificate) if certificate else None,
+        password=Secret(env="PASSWORD_OF_A_TEST") if password else None,
+    )
+    return Software(KeyFiles(keys={"it": file}), folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "certificate"),
+    [("p256.key", "foreign.crt"), ("sm2.key", "sm2-foreign.crt"), ("sm2.key", "rsa.crt"), ("rsa.key", "sm2.crt")],
+)
+async def test_a_key_with_the_certificate_of_another_is_refused_and_both_files_named(
+    key: str, certificate: str
+) -> None:
+    token = holding(pki.shared(), key, certificate)
+    with pytest.raises(ConfigurationError, match=rf"{key}: .*{certificate} is another key's") as refused:
+        token.certificate("it")
+    [answer] = await token.sign([Job("it", "sm2-sm3", b"data")])
+    assert str(answer) == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "certificate", "password"),
+    [
+        ("missing.key", "rsa.crt", ""),
+        ("rsa.key", "missing.crt", ""),
+        ("rsa.key", "", ""),
+        ("rsa.crt", "rsa.crt", ""),
+        ("rsa.key", "rsa.crt", "it has none"),
+        ("rsa.p12", "", "wrong"),
+        ("rsa.p12", "", ""),
+        ("p384.key", "p384.crt", ""),
+    ],
+)
+def test_files_that_can_not_be_used_are_the_administrators_fault(key: str, certificate: str, password: str) -> None:
+    with pytest.raises(ConfigurationError, match=key):
+        holding(pki.shared(), key, certificate, password).certificate("it")
+
+
+def test_key_and_certificate_may_share_a_file(tmp_path: Path) -> None:
+    for name in ("rsa", "sm2"):
+        both = (pki.shared() / f"{name}.key").read_bytes() + (pki.shared() / f"{name}.crt").read_bytes()
+        (tmp_path / f"{name}.pem").write_bytes(both)
+        assert holding(tmp_path, f"{name}.pem").certificate("it") == pki.der(name)
+
+
+def test_a_key_put_into_the_folder_later_is_found(tmp_path: Path) -> None:
+    token = Software(KeyFiles(folder=tmp_path), Path())
+    with pytest.raises(TokenError):
+        token.certificate("p256")
+    for suffix in ("key", "crt"):
+        (tmp_path / f"p256.{suffix}").write_bytes((pki.shared() / f"p256.{suffix}").read_bytes())
+    assert token.certificate("p256") == pki.der("p256")
+
+
+def test_a_password_is_a_reference_and_what_it_refers_to_must_be_there() -> None:
+    with pytest.raises(ValidationError, match="written as a reference"):
+        KeyFile(key=Path("rsa.p12"), password="literal")
+    file = KeyFile(key=Path("rsa.p12"), password=Secret(file="/nowhere/password"))
+    with pytest.raises(ConfigurationError, match="/nowhere/password"):
+        Software(KeyFiles(keys={"it": file}), pki.shared()).certificate("it")
