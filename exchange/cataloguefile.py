@@ -168,6 +168,8 @@ def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]
         yield at(("format",), f"unknown format {file.format!r}{suggest(file.format, formats)}")
     if (file.kind == "receipt") != (file.answers is not None):
         yield at(("kind",), "a receipt needs 'answers', and only a receipt may have them")
+    if file.answers and file.answers.original and file.answers.split != "original":
+        yield at(("answers", "split"), "a receipt that encloses one original goes to one sender: write 'original'")
     for number, edition in enumerate(file.editions):
         if not (entry.folder / edition.file).is_file():
             yield at(("editions", number, "file"), f"there is no file {edition.file!r} here")

@@ -180,7 +180,7 @@ class Store(Protocol):
         """Commit what was asked and close."""
 
     def receive(self, parcel: Parcel, endpoint: Endpoint, at: Instant) -> Awaitable[Arrival]:
-        """Keep a parcel: from now on it is RECEIVED. A Spool's file becomes the store's."""
+        """Keep a parcel: from now on it is RECEIVED. A Spool's file becomes the store's, which removes the name."""
 
     def arrivals(self, ids: Sequence[int], *, count_try: bool = False) -> Awaitable[Sequence[Arrival]]:
         """Read arrivals that wait to be decided; *count_try* persists that a worker now tries them alone."""

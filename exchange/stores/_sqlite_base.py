@@ -150,6 +150,7 @@ class Database:
         self._connect = connect
         self.bodies = Bodies(folder / "payloads", self._dictionary_body)
         self._lines: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        self._adopted: list[Path] = []  # spool files that this transaction has linked into our own folder
 
     def open(self, file: str = "switch.db") -> None:
         """Open or create the database and bring its tables to the newest form."""
@@ -163,6 +164,7 @@ class Database:
     def reload(self) -> None:
         """Read back what is kept in memory; after a rollback that is what was before."""
         self._lines.clear()
+        self._adopted.clear()
         execute = self.connection.execute
         self.partitions = {tuple(row) for row in execute("SELECT kind, number FROM partition")}
         self._numbers: dict[str, int] = dict(execute("SELECT text, number FROM name").fetchall())
@@ -289,6 +291,8 @@ class Database:
         """Return (dictionary, body) for a row; a large body goes to a file instead."""
         if isinstance(parcel.body, Spool) or len(parcel.body) > LARGE:
             self.bodies.keep(self.bodies.path(message, suffix), parcel.body)
+            if isinstance(parcel.body, Spool):
+                self._adopted.append(parcel.body.path)
             return None, None
         return self.bodies.pack(parcel.body, self.dictionary)
 
@@ -304,6 +308,9 @@ class Database:
                 yield
                 self._write_lines()
                 self.connection.execute("COMMIT")
+            for path in self._adopted:
+                path.unlink(missing_ok=True)
+            self._adopted.clear()
         except BaseException:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")

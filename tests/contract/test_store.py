@@ -154,7 +154,7 @@ async def test_a_spooled_payload_is_taken_over_as_a_file(make: Callable[..., Any
     async with make() as bench:
         spool = Spool(path, len(body), hashlib.sha256(body).digest())
         arrival = await bench.store.receive(Parcel("big.xml", spool), OUTBOX, NOON)
-        path.unlink()
+        assert not path.exists(), "the file is the store's now"
         parcel = await bench.store.payload(arrival.id)
         assert isinstance(parcel.body, Spool)
         assert parcel.read() == body
