@@ -1,0 +1,93 @@
+"""Say in words what an XSD finds wrong with a document: every error, where it is and what to do, in two languages.
+
+libxml2, which gives the verdict, stops looking into an element at its first structural error; here nothing is left
+out. Costs milliseconds, and a third of a second the first time: meant for a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import xmlschema
+from lxml import etree
+
+from exchange.formats._xml_faults import Fault, faults, faults_of_libxml2
+from exchange.formats._xml_parse import parse
+from exchange.formats._xml_words import EMPTY, RULES, masked
+from exchange.formats.xml import XSD, schema_tree
+from exchange.model import Finding
+
+LIMIT: Final = 50
+
+
+def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
+    """List up to 50 findings, by line. Raises Unreadable where the payload isn't XML."""
+    root = parse(payload)
+    found: dict[Fault, None] = {}
+    structured: set[Any] = set()
+    for error in _schema(file, unsigned).iter_errors(root):
+        if isinstance(error, xmlschema.XMLSchemaChildrenValidationError):
+            if error.elem in structured:
+                continue
+            structured.add(error.elem)
+        found.update(dict.fromkeys(faults(error)))
+        if len(found) >= LIMIT:
+            break
+    if not found:
+        found = dict.fromkeys(faults_of_libxml2(root, file, unsigned))
+    labels = _labels(file)
+    findings = [_worded(fault, labels, personal) for fault in found]
+    return sorted(findings, key=lambda finding: finding.line or 0)[:LIMIT]
+
+
+@cache
+def _schema(file: Path, unsigned: bool) -> xmlschema.XMLSchema:
+    text = etree.tostring(schema_tree(file, unsigned=unsigned), encoding="unicode")
+    return xmlschema.XMLSchema(text, base_url=file.parent.as_uri(), allow="local")
+
+
+def _worded(fault: Fault, labels: Mapping[str, tuple[str, str]], personal: frozenset[str]) -> Finding:
+    empty = fault.rule == "minLength" and not fault.value
+    code, en, zh = RULES[EMPTY if empty else fault.rule]
+    name = fault.name.removeprefix("@")
+    around = fault.parent.rpartition("/")[2].partition("[")[0]
+    zh_label, en_label = labels.get(f"{around}/{fault.name}") or labels.get(fault.name) or ("", name)
+    en_limit, zh_limit = (fault.limit, fault.limit) if isinstance(fault.limit, str) else fault.limit
+    en_what = name if en_label == name else f"{name} ({en_label})"
+    return Finding(
+        code=code,
+        rule=fault.rule,
+        pointer=f"{fault.parent}/{fault.name}{fault.position}",
+        en=en.format(what=en_what, limit=en_limit, actual=fault.actual),
+        zh=zh.format(what=f"{zh_label} {name}".strip(), limit=zh_limit, actual=fault.actual),
+        line=fault.line,
+        value=masked(fault.value, personal=name in personal),
+    )
+
+
+@cache
+def _labels(file: Path) -> dict[str, tuple[str, str]]:
+    """Collect the labels (Chinese, English) of elements and attributes from the documentation in an XSD."""
+    labels: dict[str, tuple[str, str]] = {}
+    for tree in _closure(file, set()):
+        for node in tree.iter(f"{XSD}element", f"{XSD}attribute"):
+            zh, _, en = (node.findtext(f"{XSD}annotation/{XSD}documentation") or "").strip().partition(" / ")
+            name = ("@" if node.tag == f"{XSD}attribute" else "") + node.get("name", "")
+            owner = next((around.get("name") for around in node.iterancestors() if around.get("name")), "")
+            if en:
+                labels.setdefault(name, (zh, en))
+                labels[f"{owner}/{name}"] = zh, en
+    return labels
+
+
+def _closure(file: Path, seen: set[Path]) -> Iterator[etree._ElementTree]:
+    if file not in seen:
+        seen.add(file)
+        tree = etree.parse(file)
+        yield tree
+        for node in tree.iter(f"{XSD}include", f"{XSD}import"):
+            if location := node.get("schemaLocation"):
+                yield from _closure(file.parent / location, seen)

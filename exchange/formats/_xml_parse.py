@@ -1,0 +1,160 @@
+"""Bytes to an XML tree, with every guard: what is refused here has reached nobody else.
+
+libxml2 itself refuses more than 256 levels, 10 MB in one text or tag, and entities that multiply; the rest is ours.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any, Final
+
+from lxml import etree
+
+from exchange.errors import Unreadable
+from exchange.formats import nothing_readable
+
+SMALL: Final = 64 * 1024  # bytes; up to here nothing can be crowded enough to hurt
+LIMIT_ATTRIBUTES: Final = 256  # on one element, namespace declarations among them
+LIMIT_MARKS: Final = 4_000_000  # "<" and "=" in one payload; the tree takes some 120 bytes for each
+CLEARLY_UTF8: Final = 8  # multi-byte sequences; fewer may be GBK that happens to be valid UTF-8
+CHARSETS: Final = frozenset(
+    {"UTF-8", "UTF8", "UTF-16", "UTF-16LE", "UTF-16BE", "GB18030", "GBK", "GB2312", "CP936", "BIG5"}
+    | {"ISO-8859-1", "US-ASCII", "ASCII"}
+)
+
+_UTF16 = re.compile(rb"\xff\xfe|\xfe\xff|<\0|\0<")
+_DECLARED = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*[\"']([\w.-]+)")
+_DOCTYPE = re.compile(rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->)*+<!DOCTYPE", re.DOTALL)
+_LONG_TAG = re.compile(rb"<[^<]{%d}" % (4 * LIMIT_ATTRIBUTES))  # an attribute takes four bytes at least
+_CROWDED_TAG = re.compile(
+    rb"<[^\s<>/=]++(?:\s++[^\s<>=]++\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+')){%d}" % (LIMIT_ATTRIBUTES + 1)
+)
+
+# Error numbers of libxml2 (xmlerror.h)
+_ENTITY_ERRORS: Final = frozenset({26, 27, 28})
+_CHARSET_ERRORS: Final = frozenset({31, 32, 81, 6003})
+_LIMIT_ERRORS: Final = frozenset({45, 110, 114})
+
+
+class _Parsers(threading.local):
+    """One parser for each thread: with a shared one they would wait for each other."""
+
+    def __init__(self) -> None:
+        self.parser = etree.XMLParser(
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            huge_tree=False,
+            remove_pis=False,
+            collect_ids=False,
+        )
+
+
+_parsers = _Parsers()
+
+
+def parse(payload: bytes) -> etree._Element:
+    """Parse with every guard; return the root. Raises Unreadable (SWX-1011 to SWX-1015)."""
+    _refuse_before_parsing(payload)
+    try:
+        root = etree.fromstring(payload, _parsers.parser)
+    except etree.LxmlError as error:
+        raise _unreadable(payload, error) from None
+    _refuse_after_parsing(payload, root)
+    return root
+
+
+def _refuse_before_parsing(payload: bytes) -> None:
+    view = _ascii_view(payload) if _UTF16.match(payload) else payload
+    if _DOCTYPE.match(view):
+        raise _doctype()
+    if len(view) > SMALL:
+        _refuse_crowds(view)
+
+
+def _refuse_crowds(view: bytes) -> None:
+    if any(_CROWDED_TAG.match(view, tag.start()) for tag in _LONG_TAG.finditer(view)):
+        raise _too_much(
+            f"an element has more than {LIMIT_ATTRIBUTES} attributes", f"元素的属性超过 {LIMIT_ATTRIBUTES} 个"
+        )
+    if len(view) > LIMIT_MARKS and view.count(b"=") + view.count(b"<") > LIMIT_MARKS:
+        raise _too_much(f"it has more than {LIMIT_MARKS} tags and attributes", f"标签与属性超过 {LIMIT_MARKS} 个")
+
+
+def _ascii_view(payload: bytes) -> bytes:
+    charset = "utf-16" if payload[0] >= 0xFE else "utf-16-le" if payload[0] else "utf-16-be"
+    return payload.decode(charset, "replace").encode()
+
+
+def _refuse_after_parsing(payload: bytes, root: etree._Element) -> None:
+    docinfo: Any = root.getroottree().docinfo
+    if docinfo.internalDTD is not None:  # in a charset that hid it from the look before
+        raise _doctype()
+    charset = docinfo.encoding
+    if charset == "UTF-8" and payload[0] != 0xEF:  # behind a BOM something else may be declared
+        return
+    if charset.upper() not in CHARSETS:
+        raise _bad_charset(f"charset {charset} isn't accepted here", f"不支持字符集 {charset}")
+    declared = _declared(payload)
+    if declared.startswith(("GB", "CP936")) and _clearly_utf8(payload):
+        raise _bad_charset(f"it declares {declared}, but its bytes are UTF-8", f"声明为 {declared}，实际为 UTF-8")
+
+
+def _declared(payload: bytes) -> str:
+    match = _DECLARED.match(payload)
+    return match[1].decode().upper() if match else ""
+
+
+def _clearly_utf8(payload: bytes) -> bool:
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return sum(character > "\x7f" for character in text) >= CLEARLY_UTF8
+
+
+def _unreadable(payload: bytes, error: etree.LxmlError) -> Unreadable:
+    """Tell which of the promised kinds a parser's error is."""
+    if not payload.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"):
+        return nothing_readable(payload)
+    number = getattr(error, "code", 0)
+    line, column = getattr(error, "position", (0, 0))
+    reason = str(getattr(error, "msg", error)).partition(", line ")[0].strip()[:200]
+    en, zh = f"{reason} (line {line}, column {column})", f"第 {line} 行第 {column} 列，{reason}"
+    if number in _ENTITY_ERRORS:
+        return _doctype()
+    if number in _LIMIT_ERRORS:
+        return _too_much(en, zh)
+    declared = _declared(payload) or "UTF-8"
+    if number in _CHARSET_ERRORS or declared.startswith("UTF-16"):
+        return _bad_charset(f"it declares {declared}: {en}", f"声明为 {declared}：{zh}")
+    return Unreadable(
+        f"the XML is cut off or malformed: {en}; check the transfer and the tags, then send it again",
+        f"XML 不完整或格式错误（{zh}）：请检查传输是否中断、标签是否配对，然后重新发送",
+        code="SWX-1011",
+    )
+
+
+def _doctype() -> Unreadable:
+    return Unreadable(
+        "a DOCTYPE or an entity of one's own is not accepted: remove it and write the text itself",
+        "报文不得包含 DOCTYPE 或自定义实体：请删除并直接写出文本",
+        code="SWX-1013",
+    )
+
+
+def _bad_charset(en: str, zh: str) -> Unreadable:
+    return Unreadable(
+        f"the charset is wrong: {en}; declare the charset the bytes are in (UTF-8 or GB18030) and send it again",
+        f"字符集错误：{zh}；请使声明与实际编码一致（UTF-8 或 GB18030）后重新发送",
+        code="SWX-1014",
+    )
+
+
+def _too_much(en: str, zh: str) -> Unreadable:
+    return Unreadable(
+        f"the XML goes beyond what is accepted: {en}; send simpler or smaller messages",
+        f"XML 超出限制：{zh}；请简化或拆分报文后重新发送",
+        code="SWX-1015",
+    )
