@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 from pydantic import Field, field_validator, model_validator
 
-from exchange.ports import Secret, Strict
+from exchange.ports import Location, Secret, Strict
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
@@ -74,9 +74,9 @@ class Options(Strict):
     url: str = Field(description="amqp://HOST[:PORT][/VHOST], or amqps:// for TLS")
     user: str = Field(min_length=1, description="the name to log in with")
     password: Secret | None = Field(None, description="where its password is")
-    ca: Path | None = Field(None, description="PEM file of whom to trust, instead of the system's authorities")
-    certificate: Path | None = Field(None, description="PEM file of our own certificate with its chain")
-    key: Path | None = Field(None, description="PEM file of its private key")
+    ca: Location | None = Field(None, description="PEM file of whom to trust, instead of the system's authorities")
+    certificate: Location | None = Field(None, description="PEM file of our own certificate with its chain")
+    key: Location | None = Field(None, description="PEM file of its private key")
     heartbeat_seconds: int = Field(30, ge=2, le=3600, description="a connection that is silent twice as long is lost")
     publish: Publish | None = Field(None, description="where parcels are sent")
     consume: Consume | None = Field(None, description="where parcels are taken from")

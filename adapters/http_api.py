@@ -24,7 +24,7 @@ from adapters._http_problems import problem_of, stopping
 from exchange.asgi import Bounds, Listener, listen
 from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Strict, World
+from exchange.ports import Location, Strict, World
 
 __all__ = ["HttpApi", "new_key"]
 
@@ -52,8 +52,10 @@ class Settings(Strict):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8443, ge=0, le=65535, description="0 takes a free one · 0 表示任选空闲端口")
-    certificate: str = Field(default="", description="PEM file with the chain; turns TLS on · 证书链文件")
-    key: str = Field(default="", description="PEM file with the key, unless it is in the other · 私钥文件")
+    certificate: Location | None = Field(default=None, description="PEM file with the chain; turns TLS on · 证书链文件")
+    key: Location | None = Field(
+        default=None, description="PEM file with the key, unless it is in the other · 私钥文件"
+    )
     allow_plain: bool = Field(default=False, description="serve other hosts without TLS, behind a proxy · 允许明文")
     connections: int = Field(default=800, ge=1, description="at once; mind the limit of open files · 最大并发连接数")
     header_seconds: float = Field(default=10.0, gt=0, description="for a request's header · 请求头时限")
@@ -116,7 +118,7 @@ class HttpApi:
         try:
             return await listen(self, host=s.host, port=s.port, certificate=s.certificate, key=s.key, bounds=bounds)
         except OSError as error:
-            what = f"http_api: can't listen on {s.host}:{s.port} with certificate {s.certificate or 'none'!r}: {error}"
+            what = f"http_api: can't listen on {s.host}:{s.port} with certificate {s.certificate}: {error}"
             raise ConfigurationError([f"{what} · 无法监听该地址或读取证书"]) from error
 
     async def send(self, endpoint: Endpoint, parcel: Parcel) -> None:

@@ -281,15 +281,15 @@ def _open_socket(host: str, port: int, unix: str) -> socket.socket:
     return opened
 
 
-def _context(certificate: str, key: str) -> ssl.SSLContext:
+def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key or None)
+    context.load_cert_chain(certificate, key)
     return context
 
 
-async def listen(app: App, *, host: str = "127.0.0.1", port: int = 0, unix: str = "", certificate: str = "",
-                 key: str = "", bounds: Bounds = Bounds()) -> Listener:  # fmt: skip
+async def listen(app: App, *, host: str = "127.0.0.1", port: int = 0, unix: str = "",
+                 certificate: Path | None = None, key: Path | None = None, bounds: Bounds = Bounds()) -> Listener:  # fmt: skip
     """Serve *app* on a TCP address, or on a Unix socket that only our own user may open.
 
     *certificate* and *key* are PEM files and turn TLS (1.2 and up) on. Raises OSError where the address or a file

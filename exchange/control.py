@@ -78,7 +78,7 @@ class Control:
             "intake": "open" if refusing is None else f"{refusing.code} {refusing.en}",
             "ready": all(ok for ok, _ in daemon.readiness().values()),
             "held_messages": len(held),
-            "held_subjects": dict(daemon.switch.held),
+            "held_subjects": sorted(daemon.switch.held),
             "queued": sum(q["depth"] for q in queues if q["state"] in ("QUEUED", "SENDING")),
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),

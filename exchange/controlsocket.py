@@ -40,8 +40,7 @@ class ControlSocket:
 
 async def serve_control(call: Call, path: Path, log: Any) -> ControlSocket:
     """Answer requests on a Unix socket at *path* with ``call(verb, arguments, actor)``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    _make_room(path)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -60,6 +59,11 @@ async def serve_control(call: Call, path: Path, log: Any) -> ControlSocket:
     finally:
         os.umask(mask)
     return ControlSocket(server, path)
+
+
+def _make_room(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # left by a daemon that was killed
 
 
 def _peer(connection: socket.socket) -> str:

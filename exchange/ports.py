@@ -11,10 +11,10 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from attrs import Factory, frozen
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from exchange.errors import ConfigurationError
 from exchange.model import (
@@ -36,6 +36,15 @@ def microseconds() -> Instant:
     return time.time_ns() // 1000
 
 
+def _at_home(path: Path, info: ValidationInfo) -> Path:
+    home = (info.context or {}).get("home")
+    return Path(home) / path if home else path
+
+
+Location = Annotated[Path, AfterValidator(_at_home)]
+"""A path that an administrator writes; a relative one starts at the folder of the file it stands in."""
+
+
 class Strict(BaseModel):
     """What an administrator writes: unknown keys are mistakes, and nothing changes after reading."""
 
@@ -48,7 +57,7 @@ class Secret(Strict):
     A credential is a file in the folder that systemd passes as ``CREDENTIALS_DIRECTORY``.
     """
 
-    file: str = ""
+    file: Location | None = None
     env: str = ""
     credential: str = ""
 
@@ -64,7 +73,7 @@ class Secret(Strict):
         try:
             if self.env:
                 return os.environ[self.env]
-            path = Path(self.file or Path(os.environ["CREDENTIALS_DIRECTORY"]) / self.credential)
+            path = self.file or Path(os.environ["CREDENTIALS_DIRECTORY"]) / self.credential
             return path.read_text("utf-8").rstrip("\n")
         except KeyError as why:
             raise ConfigurationError([f"secret: the environment has no {why}"]) from None

@@ -228,7 +228,7 @@ class _Builder:
         self._parties[party.code] = self._party(party, [])
         for endpoint in party.endpoints:
             kind = plugins.load("adapters", endpoint.kind)
-            options = kind.Options.model_validate(endpoint.model_extra or {})
+            options = kind.Options.model_validate(endpoint.model_extra or {}, context={"home": self._folder})
             self._endpoints[endpoint.name] = _endpoint(endpoint, party.code, options)
 
     def _party(self, row: PartyRow, problems: list[str]) -> Party:
@@ -282,7 +282,7 @@ class _Builder:
             self._wrong.add(row.name)
             return
         try:
-            options = kind.Options.model_validate(row.model_extra or {})
+            options = kind.Options.model_validate(row.model_extra or {}, context={"home": self._folder})
         except ValidationError as why:
             self.problems += document.problems(why, kind.Options, path)
             self._wrong.add(row.name)

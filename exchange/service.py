@@ -322,7 +322,8 @@ def _run(installation: Installation) -> int:
     """Run the reactor until the daemon has stopped; return the exit status."""
     loop = _new_loop()
     asyncio.set_event_loop(loop)
-    asyncioreactor.install(loop)
+    install: Any = asyncioreactor.install
+    install(loop)
     from twisted.internet import reactor as installed
 
     reactor: Any = installed

@@ -91,7 +91,7 @@ class Installation:
         """Return the settings of an adapter kind. Raises ConfigurationError."""
         model = plugins.load("adapters", kind).Settings
         try:
-            return model.model_validate(self.settings.adapters.get(kind, {}))
+            return model.model_validate(self.settings.adapters.get(kind, {}), context={"home": self.home})
         except ValidationError as why:
             raise ConfigurationError(self.document.problems(why, model, ("adapters", kind))) from None
 
@@ -103,7 +103,7 @@ class Installation:
             raise ConfigurationError([self.document.problem(("token",), text)])
         token = plugins.load("tokens", asked.kind)
         try:
-            return token(token.Settings.model_validate(asked.options, context={"home": self.home}), self.home)
+            return token(token.Settings.model_validate(asked.options, context={"home": self.home}))
         except ValidationError as why:
             problems = self.document.problems(why, token.Settings, ("token", "options"))
             raise ConfigurationError(problems) from None

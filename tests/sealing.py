@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from lxml import etree
@@ -66,7 +65,7 @@ MESSAGE = f"""<?xml version="1.0" encoding="UTF-8"?>
 @functools.cache
 def token() -> Software:
     """Return a software token that holds the shared keys."""
-    return Software(KeyFiles(folder=pki.shared()), Path())
+    return Software(KeyFiles(folder=pki.shared()))
 
 
 def seal(document: bytes, profile: str, key: str = "") -> bytes:

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from exchange.errors import ConfigurationError, ExchangeError, TokenError
-from exchange.ports import Job, Secret, Strict
+from exchange.ports import Job, Location, Secret, Strict
 from exchange.tokens import sm2
 
 _TURN_SECONDS: Final = 0.0005  # work after which everybody else in the event loop gets a turn
@@ -35,15 +35,15 @@ _TURN_SECONDS: Final = 0.0005  # work after which everybody else in the event lo
 class KeyFile(Strict):
     """Where one key lies: a PEM file, or a PKCS#12 file (``.p12``, ``.pfx``) that holds its certificate too."""
 
-    key: Path
-    certificate: Path | None = None  # PEM; none: in the key's file
+    key: Location
+    certificate: Location | None = None  # PEM; none: in the key's file
     password: Secret | None = None
 
 
 class KeyFiles(Strict):
     """Where the token's keys lie; relative paths start at the folder of the configuration file."""
 
-    folder: Path | None = None
+    folder: Location | None = None
     keys: Mapping[str, KeyFile] = {}
 
 
@@ -61,9 +61,8 @@ class Software:
 
     Settings = KeyFiles
 
-    def __init__(self, settings: KeyFiles, home: Path) -> None:
+    def __init__(self, settings: KeyFiles) -> None:
         self._settings = settings
-        self._home = home
         self._held: dict[str, _Held] = {}
 
     def certificate(self, key: str) -> bytes:
@@ -101,7 +100,7 @@ class Software:
     def _key(self, name: str) -> _Held:
         held = self._held.get(name)
         if held is None:
-            held = self._held[name] = _read(_found(self._settings, self._home, name), self._home)
+            held = self._held[name] = _read(_found(self._settings, name))
         return held
 
 
@@ -122,16 +121,16 @@ def _unfit(job: Job, held: _Held) -> TokenError:
     )
 
 
-def _found(settings: KeyFiles, home: Path, name: str) -> KeyFile:
+def _found(settings: KeyFiles, name: str) -> KeyFile:
     """Return where key *name* lies."""
     if name in settings.keys:
         return settings.keys[name]
     folder = settings.folder
     if folder is not None and name == Path(name).name:  # a name, and no way out of the folder
         pem, p12 = folder / f"{name}.key", folder / f"{name}.p12"
-        if (home / pem).is_file():
+        if pem.is_file():
             return KeyFile(key=pem, certificate=folder / f"{name}.crt")
-        if (home / p12).is_file():
+        if p12.is_file():
             return KeyFile(key=p12)
     raise TokenError(
         f"no key {name!r}: put {name}.key and {name}.crt into the keys' folder ({folder}), or name its files",
@@ -140,10 +139,10 @@ def _found(settings: KeyFiles, home: Path, name: str) -> KeyFile:
     )
 
 
-def _read(file: KeyFile, home: Path) -> _Held:
+def _read(file: KeyFile) -> _Held:
     """Read a key and its certificate. Raises ConfigurationError; TokenError where it's SM2 and there is none here."""
     try:
-        private, certificate = _opened(file, home)
+        private, certificate = _opened(file)
         der = certificate.public_bytes(Encoding.DER)
         kind = _kind(private)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -154,15 +153,15 @@ def _read(file: KeyFile, home: Path) -> _Held:
     return _Held(private, kind, der)
 
 
-def _opened(file: KeyFile, home: Path) -> tuple[Any, Certificate]:
-    content = (home / file.key).read_bytes()
+def _opened(file: KeyFile) -> tuple[Any, Certificate]:
+    content = file.key.read_bytes()
     password = file.password.read().encode() if file.password else None
     if file.key.suffix.lower() in (".p12", ".pfx"):
         private, certificate, _ = load_key_and_certificates(content, password)
         if private is None or certificate is None:
             raise ValueError("it must hold a key and its certificate")
         return private, certificate
-    beside = content if file.certificate is None else (home / file.certificate).read_bytes()
+    beside = content if file.certificate is None else file.certificate.read_bytes()
     return _private(content, password), load_pem_x509_certificate(beside)
 
 

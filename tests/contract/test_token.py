@@ -18,14 +18,14 @@ from tests import pki
 
 
 def from_folder() -> Token:
-    return Software(KeyFiles(folder=Path(pki.shared().name)), pki.shared().parent)
+    return Software(KeyFiles.model_validate({"folder": pki.shared().name}, context={"home": pki.shared().parent}))
 
 
 def from_named_files() -> Token:
     folder = pki.shared()
     keys = {name: KeyFile(key=folder / f"{name}.key", certificate=folder / f"{name}.crt") for name in ("p256", "sm2")}
     p12 = KeyFile(key=folder / "rsa.p12", password=Secret(file=str(folder / "rsa.password")))
-    return Software(KeyFiles(keys={**keys, "rsa": p12}), Path())
+    return Software(KeyFiles(keys={**keys, "rsa": p12}))
 
 
 TOKENS: dict[str, Callable[[], Token]] = {
@@ -121,11 +121,11 @@ async def test_a_closed_token_has_let_go(token: Token) -> None:
 def holding(folder: Path, key: str, certificate: str = "", password: str = "") -> Software:
     os.environ["PASSWORD_OF_A_TEST"] = password
     file = KeyFile(
-        key=Path(key),
-        certificate=Path(certificate) if certificate else None,
+        key=folder / key,
+        certificate=folder / certificate if certificate else None,
         password=Secret(env="PASSWORD_OF_A_TEST") if password else None,
     )
-    return Software(KeyFiles(keys={"it": file}), folder)
+    return Software(KeyFiles(keys={"it": file}))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_key_and_certificate_may_share_a_file(tmp_path: Path) -> None:
 
 
 def test_a_key_put_into_the_folder_later_is_found(tmp_path: Path) -> None:
-    token = Software(KeyFiles(folder=tmp_path), Path())
+    token = Software(KeyFiles(folder=tmp_path))
     with pytest.raises(TokenError):
         token.certificate("p256")
     for suffix in ("key", "crt"):
@@ -179,6 +179,6 @@ def test_a_key_put_into_the_folder_later_is_found(tmp_path: Path) -> None:
 def test_a_password_is_a_reference_and_what_it_refers_to_must_be_there() -> None:
     with pytest.raises(ValidationError, match="written as a reference"):
         KeyFile(key=Path("rsa.p12"), password="literal")
-    file = KeyFile(key=Path("rsa.p12"), password=Secret(file="/nowhere/password"))
+    file = KeyFile(key=pki.shared() / "rsa.p12", password=Secret(file=Path("/nowhere/password")))
     with pytest.raises(ConfigurationError, match="/nowhere/password"):
-        Software(KeyFiles(keys={"it": file}), pki.shared()).certificate("it")
+        Software(KeyFiles(keys={"it": file})).certificate("it")
