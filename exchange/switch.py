@@ -79,6 +79,7 @@ class Switch:
         self.table = RoutingTable()
         self.held: Collection[str] = ()
         self.refusing: ExchangeError | None = None  # set while intake is closed: disk full, stopping
+        self.undecided = 0  # arrivals taken and not concluded
         self._unsorted: deque[Arrival] = deque()
         self._unsorted_bytes = 0
         self._unsigned: list[Arrival] = []
@@ -98,14 +99,14 @@ class Switch:
             )
         if self.refusing is not None:
             raise self.refusing
-        backlog = len(self._unsorted) + len(self._unsigned) + len(self._tasks)
-        if backlog >= self._limits.backlog or self._unsorted_bytes >= self._limits.backlog_bytes:
+        if self.undecided >= self._limits.backlog or self._unsorted_bytes >= self._limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
         began = perf_counter()
         arrival = await self._store.receive(parcel, endpoint, self._now())
         self._meter.stage("receive", perf_counter() - began)
         party = self.table.parties.get(endpoint.party)
         self._meter.received(endpoint.kind, party.role if party else "")
+        self.undecided += 1
         self._add(arrival)
         return show_id(arrival.id)
 
@@ -134,6 +135,7 @@ class Switch:
     async def again(self, messages: Sequence[int]) -> None:
         """Sort messages that are RECEIVED once more: released, requeued, or receipts whose cause has come."""
         for arrival in await self._store.arrivals(messages):
+            self.undecided += 1
             self._add(arrival)
 
     def _spawn(self, work: Any) -> None:
@@ -177,6 +179,7 @@ class Switch:
             ids = [self._suspects.popleft() for _ in range(min(count, len(self._suspects)))]
             try:
                 arrivals = await self._store.arrivals(ids, count_try=alone > 0)
+                self.undecided += len(arrivals)
                 await self.sort(arrivals)
             except StoreError:
                 self._suspects.extendleft(reversed(ids))
@@ -316,6 +319,7 @@ class Switch:
 
     def _after(self, conclusion: Conclusion, concluded: Concluded) -> None:
         """Start what the store has just made durable."""
+        self.undecided -= 1
         decision, arrival = conclusion.decision, conclusion.arrival
         self._log.info(
             f"message.{_PAST[decision.event]}",

@@ -26,7 +26,7 @@ class PEER:
     def _endpoint(self, name: str, take: Path, sent: Path) -> Endpoint:
         take.mkdir()
         sent.mkdir()
-        options = Folder.Options(take_from=str(take), send_to=str(sent), poll_seconds=0.02, settle_seconds=0.05)
+        options = Folder.Options(take_from=take, send_to=sent, poll_seconds=0.02, settle_seconds=0.05)
         return Endpoint(name, "ENT0001", "folder", options)
 
     def settings(self) -> Strict | None:

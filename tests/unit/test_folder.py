@@ -321,9 +321,9 @@ def test_an_endpoint_needs_a_directory() -> None:
     with pytest.raises(ValidationError, match="请给出"):
         Folder.Options()
     with pytest.raises(ValidationError, match="不能相同"):
-        Folder.Options(take_from="in", send_to="in")
+        Folder.Options(take_from=Path("in"), send_to=Path("in"))
     with pytest.raises(ValidationError):
-        Folder.Options(take_from="in", unknown=1)  # type: ignore[call-arg]
+        Folder.Options(take_from=Path("in"), unknown=1)  # type: ignore[call-arg]
 
 
 class Bench:
@@ -356,7 +356,7 @@ async def eventually(true: object) -> None:
 
 async def test_a_directory_that_goes_away_and_comes_back_is_told_of_once_each(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    await bench.adapter.serve({"one": endpoint(take_from=str(tmp_path / "in"))})
+    await bench.adapter.serve({"one": endpoint(take_from=tmp_path / "in")})
     await eventually(lambda: "folder.unavailable" in bench.events())
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.xml").write_bytes(b"body")
@@ -376,7 +376,7 @@ async def test_a_bug_in_one_round_does_not_end_the_watch(tmp_path: Path, monkeyp
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(Pickup, "round", wrong_once)
-    await bench.adapter.serve({"one": endpoint(take_from=str(tmp_path / "in"))})
+    await bench.adapter.serve({"one": endpoint(take_from=tmp_path / "in")})
     (tmp_path / "in" / "a.xml").write_bytes(b"body")
     await eventually(lambda: bench.taken)
     await bench.adapter.stop()
@@ -387,11 +387,11 @@ async def test_sending_through_a_stopped_adapter_fails_and_does_not_hang(tmp_pat
     bench = Bench(tmp_path)
     await bench.adapter.stop()
     with pytest.raises(RuntimeError):
-        await asyncio.wait_for(bench.adapter.send(endpoint(send_to=str(tmp_path)), Parcel("a.xml", b"body")), 5)
+        await asyncio.wait_for(bench.adapter.send(endpoint(send_to=tmp_path), Parcel("a.xml", b"body")), 5)
 
 
 async def test_nothing_can_be_sent_where_no_directory_is_given(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with pytest.raises(Permanent):
-        await bench.adapter.send(endpoint(take_from="in"), Parcel("a.xml", b"body"))
+        await bench.adapter.send(endpoint(take_from=Path("in")), Parcel("a.xml", b"body"))
     await bench.adapter.stop()

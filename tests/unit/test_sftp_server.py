@@ -150,7 +150,7 @@ def test_a_host_key_is_made_once_for_us_alone(tmp_path: Path) -> None:
 def test_every_host_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "nonsense").write_text("nonsense")
     with pytest.raises(ConfigurationError) as caught:
-        host_keys([str(tmp_path / "missing"), str(tmp_path / "nonsense")], tmp_path, structlog.get_logger())
+        host_keys([tmp_path / "missing", tmp_path / "nonsense"], tmp_path, structlog.get_logger())
     assert ["missing" in problem or "nonsense" in problem for problem in caught.value.problems] == [True, True]
 
 
