@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 

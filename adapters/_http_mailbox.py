@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,8 +12,6 @@ from exchange.ports import Archive, Mail
 
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of bodies in one page; at least one entry is in it
 INLINE_BYTES: Final = 1024 * 1024  # a larger body is fetched by itself
-_SOON_SECONDS: Final = 0.002  # the store shows what was sent once it is on disk: look again after this, then later
-_LATE_SECONDS: Final = 2.0
 
 
 def written(parcel: Parcel) -> dict[str, str | None]:
@@ -86,22 +83,20 @@ class Mailbox:
                    gone: asyncio.Future[Any]) -> Sequence[Mail]:  # fmt: skip
         """Return what is there, or comes within *seconds*; give up when the client is *gone*."""
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + seconds, math.inf
+        deadline = loop.time() + seconds
         while True:
             bell = self._bells.setdefault(endpoint, asyncio.Event())
             mails = await self.read(endpoint, after, limit)
             left = deadline - loop.time()
             if mails or left <= 0 or self._closed or gone.done():
                 return mails
-            rung = await _heard(bell, gone, min(left, pause))
-            pause = _SOON_SECONDS if rung else pause * 4 if pause < _LATE_SECONDS else math.inf
+            await _hear(bell, gone, left)
 
 
-async def _heard(bell: asyncio.Event, gone: asyncio.Future[Any], seconds: float) -> bool:
-    """Wait for the bell; return whether it rang."""
+async def _hear(bell: asyncio.Event, gone: asyncio.Future[Any], seconds: float) -> None:
+    """Wait for the bell, but not for ever."""
     ringing = asyncio.ensure_future(bell.wait())
     try:
         await asyncio.wait((ringing, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        return bell.is_set()
     finally:
         ringing.cancel()

@@ -47,6 +47,7 @@ class Amqp:
     Settings: ClassVar[type[Strict]] = _amqp_options.Settings
     sends: ClassVar[bool] = True
     window: ClassVar[int] = 200
+    mailbox: ClassVar[bool] = False
     receipts: ClassVar[str] = "native"
 
     def __init__(self, world: World) -> None:

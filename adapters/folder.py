@@ -54,6 +54,7 @@ class Folder:
 
     sends: ClassVar[bool] = True
     window: ClassVar[int] = 32
+    mailbox: ClassVar[bool] = False
     receipts: ClassVar[str] = "native"
 
     def __init__(self, world: World) -> None:

@@ -80,6 +80,7 @@ class HttpApi:
     Settings: ClassVar[type[Strict]] = Settings
     sends: ClassVar[bool] = True
     window: ClassVar[int] = 256
+    mailbox: ClassVar[bool] = True
     receipts: ClassVar[str] = "json"
 
     def __init__(self, world: World) -> None:

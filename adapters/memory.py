@@ -23,6 +23,7 @@ class Memory:
 
     sends: ClassVar[bool] = True
     window: ClassVar[int] = 16
+    mailbox: ClassVar[bool] = False
     receipts: ClassVar[str] = "native"
 
     def __init__(self, world: World) -> None:

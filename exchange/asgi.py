@@ -288,8 +288,16 @@ def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     return context
 
 
-async def listen(app: App, *, host: str = "127.0.0.1", port: int = 0, unix: str = "",
-                 certificate: Path | None = None, key: Path | None = None, bounds: Bounds = Bounds()) -> Listener:  # fmt: skip
+async def listen(
+    app: App,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    unix: str = "",
+    certificate: Path | None = None,
+    key: Path | None = None,
+    bounds: Bounds = Bounds(),
+) -> Listener:
     """Serve *app* on a TCP address, or on a Unix socket that only our own user may open.
 
     *certificate* and *key* are PEM files and turn TLS (1.2 and up) on. Raises OSError where the address or a file

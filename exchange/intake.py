@@ -187,6 +187,7 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
             expects_receipt=message.type.expects_receipt,
             deadline_seconds=message.type.deadline_seconds,
             keys=keys,
+            mailbox=table.has_mailbox(name),
         )
         for name in route.to
     ]
@@ -257,7 +258,17 @@ def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, 
     endpoint = table.reply_endpoint(arrival.party, arrival.endpoint)
     if endpoint is None or not party.hears(disposition):
         return []
-    return [Planned(endpoint.name, endpoint.party, parcel=parcel, disposition=disposition, refers_to=arrival.id)]
+    mailbox = table.has_mailbox(endpoint.name)
+    return [
+        Planned(
+            endpoint.name,
+            endpoint.party,
+            parcel=parcel,
+            disposition=disposition,
+            refers_to=arrival.id,
+            mailbox=mailbox,
+        )
+    ]
 
 
 def _shape(arrival: Arrival, type: MessageType | None, table: RoutingTable) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta, timezone
-from functools import cache
+from datetime import date, datetime, timedelta, timezone
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,11 +79,12 @@ def show_instant(at: Instant) -> str:
     >>> show_instant(0)
     '1970-01-01T08:00:00.000+08:00'
     """
-    return (
-        (datetime.fromtimestamp(at // SECOND, UTC) + timedelta(microseconds=at % SECOND))
-        .astimezone(_BEIJING)
-        .isoformat(timespec="milliseconds")
-    )
+    return f"{_show_second(at // SECOND)}.{at % SECOND // 1000:03}+08:00"
+
+
+@lru_cache(64)
+def _show_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, _BEIJING).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 # -- who and where -----------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ class Parcel:
         """Bytes of payload."""
         return self.body.size if isinstance(self.body, Spool) else len(self.body)
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the payload."""
         return self.body.digest if isinstance(self.body, Spool) else hashlib.sha256(self.body).digest()
@@ -366,6 +367,7 @@ class Planned:
     deadline_seconds: float | None = None
     refers_to: int = 0  # id of the message that these bytes answer
     keys: tuple[str, ...] = ()  # business keys whose order must be kept at the endpoint
+    mailbox: bool = False  # delivered once it is kept
 
 
 @frozen

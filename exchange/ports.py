@@ -119,6 +119,7 @@ class Adapter(Protocol):
     Settings: ClassVar[type[Strict]]  # of the kind: listeners and the like
     sends: ClassVar[bool]  # whether parcels can be sent to such an endpoint
     window: ClassVar[int]  # parcels in flight at once to one endpoint, where its options don't say
+    mailbox: ClassVar[bool]  # whether keeping a parcel delivers it: peers read the archive, ``send`` only wakes them
     receipts: ClassVar[str]  # shape of our own receipts there: native (the message type's) | json
 
     def __init__(self, world: World) -> None: ...
@@ -263,6 +264,7 @@ class Concluded:
     """What ``conclude`` wrote for one conclusion."""
 
     deliveries: Sequence[Delivery] = ()
+    mailed: Sequence[Delivery] = ()  # delivered with this: they are in their mailbox
     state: str = ""
     settled: Sequence[tuple[int, int]] = ()  # deliveries of causes that are settled now: drop them from the lanes
     finished: Sequence[tuple[int, str]] = ()  # messages that ended with this: (id, state)

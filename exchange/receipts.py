@@ -75,6 +75,7 @@ def decide(
                 disposition="receipt",
                 refers_to=next(iter(mine.values())).id,
                 keys=tuple(dict.fromkeys(f"answers:{cause.id}" for cause in mine.values())),
+                mailbox=endpoint is not None and table.has_mailbox(endpoint.name),
             )
         )
     answered = tuple(

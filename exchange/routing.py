@@ -79,6 +79,12 @@ class RoutingTable:
         kind = self.kinds.get(endpoint.kind)
         return kind is None or bool(kind.sends)
 
+    def has_mailbox(self, endpoint: str) -> bool:
+        """Tell whether parcels for this endpoint are delivered by being kept: its peer reads the archive."""
+        known = self.endpoints.get(endpoint)
+        kind = self.kinds.get(known.kind) if known else None
+        return kind is not None and bool(kind.mailbox)
+
     # -- matching ------------------------------------------------------------------------------------------------
 
     def _file(self) -> None:

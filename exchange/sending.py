@@ -37,6 +37,7 @@ class Sending:
         self._lanes: dict[str, Lane] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._attempts: dict[asyncio.Task[None], Instant] = {}  # in flight, and since when
         self._busy: set[str] = set()
         self._kept: dict[tuple[int, int], int] = {}  # deliveries whose payload is in memory, and its bytes
         self._bytes = 0
@@ -75,6 +76,13 @@ class Sending:
             for lane in self._lanes.values():
                 self._forget(lane, id)
 
+    def ring(self, mailed: Sequence[Delivery]) -> None:
+        """Wake the peers that wait at a mailbox: something is in it."""
+        for delivery in mailed:
+            endpoint = self.table.endpoints.get(delivery.endpoint)
+            if endpoint is not None and delivery.parcel is not None:
+                self._spawn(self._adapters[endpoint.kind].send(endpoint, delivery.parcel))
+
     def resume(self) -> None:
         """Look at every lane again: the table or what is on hold has changed."""
         for name in list(self._lanes):
@@ -91,10 +99,11 @@ class Sending:
             self._busy.add(name)
             self._spawn(self._pump(name))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _pump(self, name: str) -> None:
         """Send what is due in one lane until nothing is, or the window is full."""
@@ -110,7 +119,7 @@ class Sending:
                 if not batch:
                     return
                 for delivery in await self._claim(batch, lane):
-                    self._spawn(self._attempt(endpoint, delivery, lane))
+                    self._attempts[self._spawn(self._attempt(endpoint, delivery, lane))] = self._now()
         except StoreError as why:
             self._log.error("store.refused", stage="send", code=why.code, en=why.en, zh=why.zh)
             self._set_timer(name, PAUSE_SECONDS)
@@ -157,6 +166,7 @@ class Sending:
     async def _attempt(self, endpoint: Endpoint, delivery: Delivery, lane: Lane) -> None:
         began = self._now()
         outcome = await self._try(endpoint, delivery)
+        self._attempts.pop(asyncio.current_task(), None)  # type: ignore[arg-type]
         await self._record(outcome, lane)
         self._meter.stage("send", (self._now() - began) / SECOND)
         self._wake(endpoint.name)
@@ -166,8 +176,12 @@ class Sending:
         try:
             if delivery.parcel is None:
                 raise Transient("the payload is not in memory", "报文不在内存中")
-            async with asyncio.timeout(STUCK_SECONDS):
-                await self._adapters[endpoint.kind].send(endpoint, delivery.parcel)
+            await self._adapters[endpoint.kind].send(endpoint, delivery.parcel)
+        except asyncio.CancelledError:
+            if self._stopping:
+                raise
+            text, text_zh = f"no answer for {STUCK_SECONDS:.0f} seconds", f"{STUCK_SECONDS:.0f} 秒内没有应答"
+            return self._not_yet(endpoint, delivery, Transient(text, text_zh, code="SWX-3012"))
         except Permanent as why:
             return self._outcome(delivery, "fail", why)
         except (DeliveryError, ConfigurationError) as why:
@@ -176,6 +190,12 @@ class Sending:
             text = f"{type(why).__name__}: {why}"
             return self._not_yet(endpoint, delivery, Transient(text, text, code="SWX-3011"))
         return Outcome(delivery, "deliver", self._now())
+
+    def give_up_stuck(self) -> None:
+        """End attempts that neither end nor fail; to be called now and then."""
+        limit = self._now() - int(STUCK_SECONDS * SECOND)
+        for task in [task for task, began in self._attempts.items() if began < limit]:
+            task.cancel()
 
     def _not_yet(self, endpoint: Endpoint, delivery: Delivery, why: ExchangeError) -> Outcome:
         now = self._now()

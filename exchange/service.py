@@ -139,7 +139,8 @@ class Daemon:
             self.listeners.append(await asgi.listen(app, host=settings.monitor.host, port=settings.monitor.port))
         control = Control(self)
         self.listeners.append(await serve_control(control, self.installation.path(settings.control), self.log))
-        for chore, seconds in ((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)):
+        chores = (self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)
+        for chore, seconds in chores:
             self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
 
     # -- the routing table ---------------------------------------------------------------------------------------
@@ -269,6 +270,7 @@ class Daemon:
             self.log.info("intake.opened", free_bytes=free)
 
     async def _look_at_deadlines(self) -> None:
+        self.switch.sending.give_up_stuck()
         late = await self.store.overdue(self.now())
         self.missing = late.missing
         for message, party in late.receipts:

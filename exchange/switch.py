@@ -335,6 +335,7 @@ class Switch:
             self._meter.finished(state)
         self.sending.drop(concluded.settled)
         self.sending.push(concluded.deliveries)
+        self.sending.ring(concluded.mailed)
         if concluded.rejoin:
             self._spawn(self._patiently(partial(self.again, concluded.rejoin)))
 

@@ -59,6 +59,7 @@ class Sheet:
     envelopes: list[tuple[int, tuple[Any, ...]]] = Factory(list)
     plans: list[tuple[int, tuple[Any, ...]]] = Factory(list)
     opened: list[tuple[Any, ...]] = Factory(list)
+    outgoing: list[tuple[int, int, int]] = Factory(list)  # (endpoint, event, delivery) of what is in a mailbox now
     keys: list[tuple[int, int]] = Factory(list)
 
 
@@ -143,6 +144,7 @@ class Hot:
         for day, rows in _by_day(sheet.plans):
             many(f"INSERT INTO planned_{day} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
         many("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", sheet.opened)
+        self._note_outgoing(sheet.outgoing)
         self._keys.add(sheet.keys)
 
     def _pending(self, messages: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -172,12 +174,13 @@ class Hot:
         left = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}.get(
             decision.event, "RECEIVED"
         )
-        if decision.event == "accept" and not deliveries and not c.arrival.only:
-            self._db.journal(message, "complete", c.at)
-            left = "COMPLETED"
+        queued = [d for d, p in zip(deliveries, decision.planned, strict=True) if not p.mailbox]
+        mailed = [d for d, p in zip(deliveries, decision.planned, strict=True) if p.mailbox]
+        if decision.event == "accept" and not queued:
+            left = self._answers.finish([message], c.at).get(message, left)
         if left in ("REJECTED", "DUPLICATE", "COMPLETED"):
             finished.append((message, left))
-        return Concluded(deliveries, left, settled, finished, rejoin)
+        return Concluded(queued, mailed, left, settled, finished, rejoin)
 
     def _journal(self, c: Conclusion, state: str) -> None:
         decision, message = c.decision, c.arrival.id
@@ -256,9 +259,16 @@ class Hot:
         kind = db.number(type), planned.disposition, planned.refers_to
         plan = (id, endpoint, party, *kind, keys, documents, patience, size, name, *body)
         sheet.plans.append((message, plan))
-        counts = int(c.decision.event == "accept")
-        queued = (id, endpoint, party, STATE["QUEUED"], 0, 0, c.at, c.at, size, counts, documents, patience, None)
-        sheet.opened.append(queued)
+        if planned.mailbox:
+            seq = db.journal(message, "deliver", c.at, number)
+            sheet.outgoing.append((endpoint, seq, id))
+        else:
+            sheet.opened.append(
+                (
+                    *(id, endpoint, party, STATE["QUEUED"], 0, 0, c.at, c.at, size),
+                    *(int(c.decision.event == "accept"), documents, patience, None),
+                )
+            )
         shown = headers(message, number, type, planned.disposition, planned.refers_to)
         return Delivery(
             message=message,
@@ -326,7 +336,7 @@ class Hot:
                 outcome.delivery.message, outcome.event, outcome.at, outcome.delivery.number, _told(outcome)
             )
             if state == "DELIVERED":
-                delivered.append((outcome, seq, id))
+                delivered.append((self._db.number(outcome.delivery.endpoint), seq, id))
             if state == "DELIVERED" and not documents:
                 ended.append((id,))
             else:
@@ -350,12 +360,9 @@ class Hot:
                 found[id] = (STATES[state], documents, patience, counts)
         return found
 
-    def _note_outgoing(self, delivered: Sequence[tuple[Outcome, int, int]]) -> None:
-        day = self._db.today()
-        self._db.connection.executemany(
-            f"INSERT INTO outgoing_{day} VALUES (?, ?, ?)",
-            [(self._db.number(outcome.delivery.endpoint), seq, id) for outcome, seq, id in delivered],
-        )
+    def _note_outgoing(self, delivered: Sequence[tuple[int, int, int]]) -> None:
+        if delivered:
+            self._db.connection.executemany(f"INSERT INTO outgoing_{self._db.today()} VALUES (?, ?, ?)", delivered)
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

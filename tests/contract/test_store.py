@@ -332,7 +332,7 @@ async def test_a_receipt_whose_cause_never_comes_is_held_once_and_still_joins(ma
         concluded = await bench.accept(cause, to_customs(expects_receipt=True))
         (again,) = await bench.store.arrivals(concluded.rejoin)
         await bench.conclude(again, Decision("accept"), answer("R1"), "CUSTOMS")
-        assert await bench.state(receipt.id) == "ACCEPTED"
+        assert await bench.state(receipt.id) == "COMPLETED", "nothing had to be sent"
 
 
 async def test_a_missing_receipt_is_told_once(make: Callable[..., Any]) -> None:
@@ -628,3 +628,27 @@ async def test_old_bodies_are_read_with_the_dictionary_they_were_written_with(tm
     again = await store.receive(Parcel("b", body), OUTBOX, NOON)
     assert [(await store.payload(a.id)).read() for a in (arrival, again)] == [body, body]
     await store.close()
+
+
+async def test_a_mailbox_delivery_is_done_once_it_is_kept(make: Callable[..., Any]) -> None:
+    async with make() as bench:
+        arrival = await bench.receive(b"body")
+        mailed = Planned("ent1-http", "ENT1", disposition="accepted", mailbox=True)
+        concluded = await bench.accept(arrival, to_customs(), mailed)
+        assert [d.endpoint for d in concluded.deliveries] == [QUEUE.name]
+        assert [d.endpoint for d in concluded.mailed] == ["ent1-http"]
+        (mail,) = await bench.store.mailbox("ent1-http", 0, 10)
+        assert mail.parcel.read() == b"body"
+        assert [d["state"] for d in (await bench.store.life(arrival.id))["deliveries"]] == ["QUEUED", "DELIVERED"]
+        assert (await bench.send(concluded.deliveries[0])).finished == "COMPLETED"
+
+
+async def test_a_message_for_mailboxes_only_is_complete_at_once(make: Callable[..., Any]) -> None:
+    async with make() as bench:
+        arrival = await bench.receive()
+        concluded = await bench.accept(arrival, Planned("ent1-http", "ENT1", mailbox=True))
+        assert concluded.state == await bench.state(arrival.id) == "COMPLETED"
+        (again,) = (await bench.change("resend", arrival.id)).deliveries
+        await bench.store.claim([again], NOON)
+        await bench.store.settle([Outcome(again, "deliver", NOON)])
+        assert len(await bench.store.mailbox("ent1-http", 0, 10)) == 2

@@ -1,0 +1,35 @@
+"""``switchctl status``."""
+
+from __future__ import annotations
+
+import click
+
+from exchange.commands._command import Verb
+from exchange.commands._daemon import ask
+from exchange.commands._output import facts, put
+
+LINES = (
+    ("version", "version", "版本"),
+    ("started_at", "running since", "启动时间"),
+    ("generation", "routing table", "路由表代次"),
+    ("intake", "intake", "接收"),
+    ("ready", "ready", "就绪"),
+    ("queued", "deliveries waiting", "待投递"),
+    ("failed", "deliveries failed", "投递失败"),
+    ("awaiting_receipt", "deliveries awaiting a receipt", "待回执"),
+    ("receipts_missing", "receipts overdue", "回执超时"),
+    ("held_messages", "messages held", "挂起的报文"),
+    ("held_subjects", "parties and endpoints on hold", "挂起的接入方与端点"),
+)
+
+
+@click.command(
+    "status",
+    cls=Verb,
+    zh="查看交换机状态：待办、异常、挂起。",
+    examples=("switchctl status", "switchctl status --json"),
+)
+def command() -> None:
+    """Show how the switch is: what waits, what is wrong, what is on hold."""
+    known = ask("status")
+    put(known, lambda: facts((en, zh, known.get(key)) for key, en, zh in LINES))
