@@ -123,8 +123,12 @@ class HttpApi:
             raise ConfigurationError([f"{what} · 无法监听该地址或读取证书"]) from error
 
     async def send(self, endpoint: Endpoint, parcel: Parcel) -> None:
-        """Wake who waits for it: the parcel is in the mailbox already, which the store keeps."""
-        self._mailbox.ring(endpoint.name)
+        """Wake who waits for it: the store has the parcel, and shows it in the mailbox once this is settled."""
+        self.ring(endpoint.name)
+
+    def ring(self, endpoint: str) -> None:
+        """Wake who waits at this endpoint's mailbox."""
+        self._mailbox.ring(endpoint)
 
     async def stop(self) -> None:
         """Refuse what is new, finish what is being taken, close."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from exchange.model import Delivery, Instant
@@ -30,11 +31,18 @@ class Lane:
         self._ready: list[tuple[Instant, Id]] = []
         self._queues: dict[str, deque[Id]] = {}
         self._flying: set[Id] = set()
+        self._reserved: dict[str, None] = {}  # keys of what is about to be started
+        self._promised = 0
         self.last: Id = (0, 0)
         self.more = False
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether nothing is here, on its way here, or left in the store."""
+        return not self._known and not self._promised and not self.more
 
     @property
     def flying(self) -> int:
@@ -50,6 +58,31 @@ class Lane:
     def wants_refill(self) -> bool:
         """Tell whether there is room for what waits in the store."""
         return self.more and len(self._known) <= self._active // 2
+
+    def reserve(self, keys: Sequence[str], window: int) -> bool:
+        """Tell whether a delivery with these keys could be sent at once; if so, keep its place until ``start``."""
+        if self.more or len(self._known) > len(self._flying) or len(self._flying) + self._promised >= window:
+            return False
+        if any(key in self._queues or key in self._reserved for key in keys):
+            return False
+        self._reserved.update(dict.fromkeys(keys))
+        self._promised += 1
+        return True
+
+    def start(self, delivery: Delivery) -> None:
+        """Add a delivery that a place was kept for; it is in flight."""
+        self.cancel(delivery.keys)
+        self._known[delivery.id] = delivery
+        self._flying.add(delivery.id)
+        self.last = max(self.last, delivery.id)
+        for key in delivery.keys:
+            self._queues.setdefault(key, deque()).append(delivery.id)
+
+    def cancel(self, keys: Sequence[str]) -> None:
+        """Give a place back."""
+        self._promised -= 1
+        for key in keys:
+            self._reserved.pop(key, None)
 
     def push(self, delivery: Delivery) -> bool:
         """Add a delivery; False when it stays in the store for a later refill."""

@@ -7,7 +7,7 @@ compare; ``show_instant`` writes them for people, with an offset. Sizes are byte
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta, timezone
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -410,6 +410,7 @@ class Conclusion:
     generation: int = 0
     at: Instant = 0
     sealed: Mapping[int, bytes] = Factory(dict)  # index in decision.planned -> frozen signed bytes
+    started: Collection[int] = ()  # indexes in decision.planned of what is sent at once: written as SENDING
 
 
 @frozen
@@ -427,6 +428,7 @@ class Delivery:
     unknown: int = 0  # times start-up found it SENDING: the worker died in the attempt
     keys: tuple[str, ...] = ()  # business keys whose order must be kept
     parcel: Parcel | None = field(default=None, eq=False, repr=False)  # None: still in the store only
+    started: bool = False  # SENDING from the beginning: there was room
 
     @property
     def id(self) -> tuple[int, int]:

@@ -119,7 +119,7 @@ class Adapter(Protocol):
     Settings: ClassVar[type[Strict]]  # of the kind: listeners and the like
     sends: ClassVar[bool]  # whether parcels can be sent to such an endpoint
     window: ClassVar[int]  # parcels in flight at once to one endpoint, where its options don't say
-    mailbox: ClassVar[bool]  # whether keeping a parcel delivers it: peers read the archive, ``send`` only wakes them
+    mailbox: ClassVar[bool]  # whether keeping a parcel delivers it, because peers read the archive: see ``Mailbox``
     receipts: ClassVar[str]  # shape of our own receipts there: native (the message type's) | json
 
     def __init__(self, world: World) -> None: ...
@@ -140,6 +140,13 @@ class Adapter(Protocol):
 
     async def stop(self) -> None:
         """Accept nothing new, finish what is being taken, close."""
+
+
+class Mailbox(Adapter, Protocol):
+    """An adapter whose peers come and read what is there for them (``Archive.mailbox``)."""
+
+    def ring(self, endpoint: str) -> None:
+        """Wake the peers that wait at an endpoint: something new is there."""
 
 
 # -- the store ---------------------------------------------------------------------------------------------------
@@ -264,7 +271,7 @@ class Concluded:
     """What ``conclude`` wrote for one conclusion."""
 
     deliveries: Sequence[Delivery] = ()
-    mailed: Sequence[Delivery] = ()  # delivered with this: they are in their mailbox
+    mailed: Sequence[str] = ()  # endpoints in whose mailbox something is now
     state: str = ""
     settled: Sequence[tuple[int, int]] = ()  # deliveries of causes that are settled now: drop them from the lanes
     finished: Sequence[tuple[int, str]] = ()  # messages that ended with this: (id, state)

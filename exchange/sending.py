@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from exchange.errors import ConfigurationError, DeliveryError, ExchangeError, Permanent, StoreError, Transient
 from exchange.lanes import Lane
 from exchange.model import SECOND, Delivery, Endpoint, Instant, Outcome, evolve, show_id
-from exchange.ports import Adapter, Meter, Store
+from exchange.ports import Adapter, Mailbox, Meter, Settled, Store
 from exchange.retry import delay, exhausted
 from exchange.routing import RoutingTable
 
@@ -37,7 +37,8 @@ class Sending:
         self._lanes: dict[str, Lane] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._attempts: dict[asyncio.Task[None], Instant] = {}  # in flight, and since when
+        self._attempts: dict[tuple[int, int], tuple[asyncio.Task[None], Instant]] = {}  # in flight, and since when
+        self._outcomes: list[Outcome] = []  # to be written
         self._busy: set[str] = set()
         self._kept: dict[tuple[int, int], int] = {}  # deliveries whose payload is in memory, and its bytes
         self._bytes = 0
@@ -56,11 +57,25 @@ class Sending:
             more = len(deliveries) == REFILL
             after = deliveries[-1].id if deliveries else after
 
+    def reserve(self, name: str, keys: Sequence[str]) -> bool:
+        """Tell whether a new delivery could be sent at once; then its place is kept until ``push`` or ``cancel``."""
+        endpoint = self.table.endpoints.get(name)
+        if endpoint is None or self._stopping or self._on_hold(endpoint):
+            return False
+        return self._lanes.setdefault(name, Lane()).reserve(keys, self._window(endpoint))
+
+    def cancel(self, name: str, keys: Sequence[str]) -> None:
+        """Give a kept place back: what it was for wasn't written."""
+        self._lanes[name].cancel(keys)
+
     def push(self, deliveries: Sequence[Delivery]) -> None:
-        """Queue deliveries that the store has QUEUED."""
+        """Queue deliveries that the store has QUEUED; send those at once that were started."""
         touched = {}
         for delivery in deliveries:
             lane = self._lanes.setdefault(delivery.endpoint, Lane())
+            if delivery.started:
+                self._start(lane, delivery)
+                continue
             if self._bytes + delivery.size > MEMORY_BYTES:
                 delivery = delivery.stripped()
             if lane.push(delivery) and delivery.parcel is not None:
@@ -70,18 +85,33 @@ class Sending:
         for name in touched:
             self._wake(name)
 
+    def _start(self, lane: Lane, delivery: Delivery) -> None:
+        lane.start(delivery)
+        endpoint = self.table.endpoints.get(delivery.endpoint)
+        self._fly(endpoint or Endpoint(delivery.endpoint, delivery.party, ""), delivery)
+
+    def _fly(self, endpoint: Endpoint, delivery: Delivery) -> None:
+        self._attempts[delivery.id] = self._spawn(self._attempt(endpoint, delivery)), self._now()
+
+    def _window(self, endpoint: Endpoint) -> int:
+        return endpoint.window or self._adapters[endpoint.kind].window
+
+    def _on_hold(self, endpoint: Endpoint) -> bool:
+        held = self.held
+        return bool(held) and (f"endpoint:{endpoint.name}" in held or f"party:{endpoint.party}" in held)
+
     def drop(self, ids: Sequence[tuple[int, int]]) -> None:
         """Forget deliveries that needn't be sent any more: answered, held or cancelled."""
         for id in ids:
             for lane in self._lanes.values():
                 self._forget(lane, id)
 
-    def ring(self, mailed: Sequence[Delivery]) -> None:
-        """Wake the peers that wait at a mailbox: something is in it."""
-        for delivery in mailed:
-            endpoint = self.table.endpoints.get(delivery.endpoint)
-            if endpoint is not None and delivery.parcel is not None:
-                self._spawn(self._adapters[endpoint.kind].send(endpoint, delivery.parcel))
+    def ring(self, endpoints: Sequence[str]) -> None:
+        """Wake the peers that wait at these mailboxes: something is in them."""
+        for name in endpoints:
+            endpoint = self.table.endpoints.get(name)
+            if endpoint is not None:
+                cast(Mailbox, self._adapters[endpoint.kind]).ring(name)
 
     def resume(self) -> None:
         """Look at every lane again: the table or what is on hold has changed."""
@@ -110,16 +140,16 @@ class Sending:
         try:
             while not self._stopping:
                 lane, endpoint = self._lanes[name], self.table.endpoints.get(name)
-                if endpoint is None or {f"endpoint:{name}", f"party:{endpoint.party}"} & set(self.held):
+                if endpoint is None or self._on_hold(endpoint):
                     return
                 if lane.wants_refill:
                     lane.refill(list(await self._store.due(name, lane.last, REFILL)), REFILL)
-                room = (endpoint.window or self._adapters[endpoint.kind].window) - lane.flying
+                room = self._window(endpoint) - lane.flying
                 batch = lane.ready(self._now(), room) if room > 0 else []
                 if not batch:
                     return
                 for delivery in await self._claim(batch, lane):
-                    self._attempts[self._spawn(self._attempt(endpoint, delivery, lane))] = self._now()
+                    self._fly(endpoint, delivery)
         except StoreError as why:
             self._log.error("store.refused", stage="send", code=why.code, en=why.en, zh=why.zh)
             self._set_timer(name, PAUSE_SECONDS)
@@ -152,7 +182,7 @@ class Sending:
         due = lane.next_due() if lane else None
         if due is not None and due > self._now():  # what is due already waits for room, or for its endpoint
             self._set_timer(name, (due - self._now()) / SECOND)
-        elif lane is not None and not lane and not lane.more:
+        elif lane is not None and lane.idle:
             del self._lanes[name]
 
     def _set_timer(self, name: str, seconds: float) -> None:
@@ -163,20 +193,21 @@ class Sending:
 
     # -- one attempt ---------------------------------------------------------------------------------------------
 
-    async def _attempt(self, endpoint: Endpoint, delivery: Delivery, lane: Lane) -> None:
-        began = self._now()
+    async def _attempt(self, endpoint: Endpoint, delivery: Delivery) -> None:
         outcome = await self._try(endpoint, delivery)
-        self._attempts.pop(asyncio.current_task(), None)  # type: ignore[arg-type]
-        await self._record(outcome, lane)
-        self._meter.stage("send", (self._now() - began) / SECOND)
-        self._wake(endpoint.name)
+        _, began = self._attempts.pop(delivery.id)
+        self._meter.stage("send", (outcome.at - began) / SECOND)
+        self._outcomes.append(outcome)
+        if len(self._outcomes) == 1:
+            self._spawn(self._settle())
 
     async def _try(self, endpoint: Endpoint, delivery: Delivery) -> Outcome:
         """Attempt a delivery once; anything short of a yes is "not yet", unless the peer says never."""
         try:
-            if delivery.parcel is None:
-                raise Transient("the payload is not in memory", "报文不在内存中")
-            await self._adapters[endpoint.kind].send(endpoint, delivery.parcel)
+            adapter = self._adapters.get(endpoint.kind)
+            if adapter is None or delivery.parcel is None:
+                raise Transient(f"endpoint {endpoint.name} is not in the routing table", "端点不在路由表中")
+            await adapter.send(endpoint, delivery.parcel)
         except asyncio.CancelledError:
             if self._stopping:
                 raise
@@ -194,8 +225,9 @@ class Sending:
     def give_up_stuck(self) -> None:
         """End attempts that neither end nor fail; to be called now and then."""
         limit = self._now() - int(STUCK_SECONDS * SECOND)
-        for task in [task for task, began in self._attempts.items() if began < limit]:
-            task.cancel()
+        for task, began in list(self._attempts.values()):
+            if began < limit:
+                task.cancel()
 
     def _not_yet(self, endpoint: Endpoint, delivery: Delivery, why: ExchangeError) -> Outcome:
         now = self._now()
@@ -208,16 +240,27 @@ class Sending:
     def _outcome(self, delivery: Delivery, event: str, why: ExchangeError, due_at: Instant = 0) -> Outcome:
         return Outcome(delivery, event, self._now(), due_at, why.code, why.en, why.zh)
 
-    async def _record(self, outcome: Outcome, lane: Lane) -> None:
-        """Write an outcome, however long the disk takes; only then does the lane go on."""
+    async def _settle(self) -> None:
+        """Write outcomes together, however long the disk takes; only then do their lanes go on."""
+        await asyncio.sleep(0)  # what ends in the same turn of the loop is written together
+        outcomes, self._outcomes = self._outcomes, []
         while True:
             try:
-                (settled,) = await self._store.settle([outcome])
+                settled = await self._store.settle(outcomes)
                 break
             except StoreError as why:
                 self._log.error("store.refused", stage="settle", code=why.code, en=why.en, zh=why.zh)
-                await asyncio.sleep(PAUSE_SECONDS)
+            except Exception as why:  # our own fault: say so, and keep the lanes closed until it is mended
+                self._log.error("settle.broke", error=repr(why), ids=[show_id(o.delivery.message) for o in outcomes])
+            await asyncio.sleep(PAUSE_SECONDS)
+        for outcome, one in zip(outcomes, settled, strict=True):
+            self._record(outcome, one)
+        for name in {outcome.delivery.endpoint for outcome in outcomes}:
+            self._wake(name)
+
+    def _record(self, outcome: Outcome, settled: Settled) -> None:
         delivery = outcome.delivery
+        lane = self._lanes.get(delivery.endpoint, Lane())
         if settled.state == "QUEUED":
             kept = delivery if delivery.id in self._kept else delivery.stripped()
             lane.defer(evolve(kept, due_at=outcome.due_at))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import shutil
 import signal
 import sys
@@ -101,6 +102,7 @@ class Daemon:
         self.switch.start(backlog.arrivals)
         await sending.load()
         await self._listen()
+        _settle_memory()
         self.ready = True
         self.log.info(
             "switch.started",
@@ -303,6 +305,16 @@ class Daemon:
             await self.store.close()
             self.pulse.stop()
         self.log.info("switch.stopped")
+
+
+def _settle_memory() -> None:
+    """Keep the collector off what was loaded at start, and from looking after every few messages.
+
+    Messages leave no cycles behind; walking through the catalogue for them costs a sixth of the whole work.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 100)
 
 
 # -- the program -------------------------------------------------------------------------------------------------

@@ -239,7 +239,7 @@ class Switch:
         known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
         decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
         decided, sealed = await self._seal(decided, table, at)
-        await self._write([self._conclusion(e, d, sealed.get(e.arrival.id, {}), table, at) for e, d in decided])
+        await self._write([self._conclusion(e, d, sealed.get(e.arrival.id, NOTHING), table, at) for e, d in decided])
         if later:  # twins of the ones just written: now the store knows their elder
             await self._conclude(*_without_twins(later), table=table, at=at)
 
@@ -254,7 +254,17 @@ class Switch:
         self, e: Examined, decision: Decision, sealed: Mapping[int, bytes], table: RoutingTable, at: Instant
     ) -> Conclusion:
         sender = e.message.sender if e.message else e.arrival.party
-        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, sealed)
+        started = [
+            i for i, p in enumerate(decision.planned) if not p.mailbox and self.sending.reserve(p.endpoint, p.keys)
+        ]
+        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, sealed, started)
+
+    def _give_back(self, conclusions: Sequence[Conclusion]) -> None:
+        """Give back the places kept for deliveries that weren't written."""
+        for conclusion in conclusions:
+            for i in conclusion.started:
+                planned = conclusion.decision.planned[i]
+                self.sending.cancel(planned.endpoint, planned.keys)
 
     async def _seal(
         self, decided: list[tuple[Examined, Decision]], table: RoutingTable, at: Instant
@@ -303,12 +313,14 @@ class Switch:
         try:
             written = await self._store.conclude(conclusions)
         except StoreError:
+            self._give_back(conclusions)
             raise
         except Exception as why:  # one of them is poison for the store: find it, hold it, go on
             if len(conclusions) > 1:
                 for one in conclusions:
                     await self._write([one])
                 return
+            self._give_back(conclusions)
             (one,) = conclusions
             error = self._unexpected(one.arrival, why)
             decision = Decision("hold", code=error.code, en=error.en[:4000], zh=error.zh[:4000])
@@ -320,6 +332,8 @@ class Switch:
     def _after(self, conclusion: Conclusion, concluded: Concluded) -> None:
         """Start what the store has just made durable."""
         self.undecided -= 1
+        if not concluded.deliveries:
+            self._give_back([conclusion])  # an operator was faster
         decision, arrival = conclusion.decision, conclusion.arrival
         self._log.info(
             f"message.{_PAST[decision.event]}",
@@ -340,6 +354,7 @@ class Switch:
             self._spawn(self._patiently(partial(self.again, concluded.rejoin)))
 
 
+NOTHING: Final[Mapping[int, bytes]] = {}
 _PAST: Final = {
     "accept": "accepted",
     "reject": "rejected",

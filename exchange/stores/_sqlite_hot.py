@@ -39,7 +39,8 @@ from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers
 from exchange.stores._words import STATE, STATES
 
 MOST: Final = 500  # parameters in one query
-OUTCOME: Final = {"deliver": "DELIVERED", "defer": "QUEUED", "fail": "FAILED", "hold": "HELD"}
+LEFT: Final = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}
+QUEUED, SENDING = STATE["QUEUED"], STATE["SENDING"]
 
 
 def marks(count: int) -> str:
@@ -61,6 +62,9 @@ class Sheet:
     opened: list[tuple[Any, ...]] = Factory(list)
     outgoing: list[tuple[int, int, int]] = Factory(list)  # (endpoint, event, delivery) of what is in a mailbox now
     keys: list[tuple[int, int]] = Factory(list)
+
+
+NO_BODY: Final[tuple[int | None, bytes | None]] = (None, None)
 
 
 class Hot:
@@ -170,34 +174,36 @@ class Hot:
         settled, finished = self._answers.answer(message, decision.answered, c.at)
         self._answers.wait(c)
         first = self._free_number(message) if again or c.arrival.only else 0
-        deliveries = [self._plan(c, i, p, first + i, sheet) for i, p in enumerate(decision.planned)]
-        left = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}.get(
-            decision.event, "RECEIVED"
-        )
-        queued = [d for d, p in zip(deliveries, decision.planned, strict=True) if not p.mailbox]
-        mailed = [d for d, p in zip(deliveries, decision.planned, strict=True) if p.mailbox]
+        queued = [
+            delivery
+            for i, planned in enumerate(decision.planned)
+            if (delivery := self._plan(c, i, planned, first + i, sheet)) is not None
+        ]
+        left = LEFT.get(decision.event, "RECEIVED")
         if decision.event == "accept" and not queued:
             left = self._answers.finish([message], c.at).get(message, left)
         if left in ("REJECTED", "DUPLICATE", "COMPLETED"):
             finished.append((message, left))
+        mailed = [planned.endpoint for planned in decision.planned if planned.mailbox]
         return Concluded(queued, mailed, left, settled, finished, rejoin)
 
     def _journal(self, c: Conclusion, state: str) -> None:
         decision, message = c.decision, c.arrival.id
-        detail: dict[str, Any] = {
-            "route": decision.route,
-            "generation": c.generation,
-            "code": decision.code,
-            "en": decision.en,
-            "zh": decision.zh,
-            "twin": show_id(decision.twin) if decision.twin else "",
-            "waits": list(decision.waits),
-            "findings": [_finding(f) for f in decision.findings],
-        }
+        detail: dict[str, Any] = {"generation": c.generation}
+        if decision.route:
+            detail["route"] = decision.route
+        if decision.code:
+            detail |= {"code": decision.code, "en": decision.en, "zh": decision.zh}
+        if decision.twin:
+            detail["twin"] = show_id(decision.twin)
+        if decision.waits:
+            detail["waits"] = decision.waits
+        if decision.findings:
+            detail["findings"] = [_finding(f) for f in decision.findings]
         event = decision.event
         if c.arrival.only:
             event = self._reenter(message, state, c.at) if event == "accept" else "note"
-        self._db.journal(message, event, c.at, detail={k: v for k, v in detail.items() if v})
+        self._db.journal(message, event, c.at, detail=detail)
 
     def _reenter(self, message: int, pending: str, at: Instant) -> str:
         """Return the event that records of a parked receipt go on with, from whatever state it is in."""
@@ -217,70 +223,68 @@ class Hot:
             sheet.decided.append((message,))
 
     def _envelope(self, c: Conclusion, envelope: Envelope) -> tuple[Any, ...]:
-        message = c.arrival.id
+        facts: dict[str, Any] = {
+            "version": envelope.version,
+            "documents": [d.keys for d in envelope.documents],
+            "fields": envelope.fields,
+        }
+        if envelope.signed:
+            facts["signed"] = True
+        if envelope.answers:
+            facts["answers"] = [[a.code, a.stage, a.outcome, a.terminal, a.text] for a in envelope.answers]
+            facts["causes"] = self._causes(c, envelope)
+        text = orjson.dumps(facts).decode()
+        return c.arrival.id, self._db.number(envelope.type), self._db.number(c.sender), envelope.own_id, text
+
+    def _causes(self, c: Conclusion, envelope: Envelope) -> list[list[int] | None]:
         causes: list[list[int] | None] = [None] * len(envelope.documents)
-        if c.arrival.only and (known := self._rows.envelope(message)):
+        if c.arrival.only and (known := self._rows.envelope(c.arrival.id)):
             causes = known["causes"]
         for answered in c.decision.answered:
             causes[answered.record] = [answered.cause, answered.document]
-        facts = {
-            "version": envelope.version,
-            "documents": [dict(d.keys) for d in envelope.documents],
-            "fields": dict(envelope.fields),
-            "answers": [[a.code, a.stage, a.outcome, a.terminal, a.text] for a in envelope.answers],
-            "causes": causes if envelope.answers else None,
-            "signed": envelope.signed,
-        }
-        known_facts = orjson.dumps({k: v for k, v in facts.items() if v}).decode()
-        return message, self._db.number(envelope.type), self._db.number(c.sender), envelope.own_id, known_facts
+        return causes
 
     def _free_number(self, message: int) -> int:
         query = f"SELECT max(id) FROM planned_{self._rows.day(message)} WHERE id >= ? AND id < ?"
         (last,) = self._db.connection.execute(query, (message << NUMBER_BITS, (message + 1) << NUMBER_BITS)).fetchone()
         return 0 if last is None else split_id(last)[1] + 1
 
-    def _plan(self, c: Conclusion, index: int, planned: Planned, number: int, sheet: Sheet) -> Delivery:
-        message, db = c.arrival.id, self._db
-        parcel, frozen = c.arrival.parcel, False
-        if index in c.sealed:
-            parcel, frozen = Parcel(parcel.name, c.sealed[index]), True
-        elif planned.parcel is not None:
-            parcel, frozen = planned.parcel, True
-        type = parcel.headers.get("type", "") if planned.parcel else (c.envelope.type if c.envelope else "")
-        body: tuple[int | None, bytes | None] = (None, None)
+    def _plan(self, c: Conclusion, index: int, planned: Planned, number: int, sheet: Sheet) -> Delivery | None:
+        """Write one planned delivery; return it unless it is done with this, being in its mailbox."""
+        message, db, at = c.arrival.id, self._db, c.at
+        parcel, type, frozen = self._to_send(c, index, planned)
+        size, name, body = parcel.size, None, NO_BODY
         if frozen:
-            body = db.pack(parcel, message, f".{number}")
-        id, size = delivery_id(message, number), parcel.size
+            name, body = parcel.name, db.pack(parcel, message, f".{number}")
+        id = delivery_id(message, number)
         documents = max(1, len(c.envelope.documents) if c.envelope else 1) if planned.expects_receipt else 0
         patience = None if planned.deadline_seconds is None else int(planned.deadline_seconds * SECOND)
         endpoint, party = db.number(planned.endpoint), db.number(planned.party)
         keys = orjson.dumps(planned.keys).decode() if planned.keys else None
-        name = parcel.name if frozen else None
         kind = db.number(type), planned.disposition, planned.refers_to
-        plan = (id, endpoint, party, *kind, keys, documents, patience, size, name, *body)
-        sheet.plans.append((message, plan))
+        sheet.plans.append((message, (id, endpoint, party, *kind, keys, documents, patience, size, name, *body)))
         if planned.mailbox:
-            seq = db.journal(message, "deliver", c.at, number)
-            sheet.outgoing.append((endpoint, seq, id))
-        else:
-            sheet.opened.append(
-                (
-                    *(id, endpoint, party, STATE["QUEUED"], 0, 0, c.at, c.at, size),
-                    *(int(c.decision.event == "accept"), documents, patience, None),
-                )
-            )
+            sheet.outgoing.append((endpoint, db.journal(message, "deliver", at, number), id))
+            return None
+        counts = c.decision.event == "accept"
+        started = index in c.started
+        state = SENDING if started else QUEUED
+        sheet.opened.append((id, endpoint, party, state, started, 0, at, at, size, counts, documents, patience, None))
         shown = headers(message, number, type, planned.disposition, planned.refers_to)
+        sent = Parcel(parcel.name, parcel.body, shown)
         return Delivery(
-            message=message,
-            number=number,
-            endpoint=planned.endpoint,
-            party=planned.party,
-            size=size,
-            queued_at=c.at,
-            due_at=c.at,
-            keys=planned.keys,
-            parcel=Parcel(parcel.name, parcel.body, shown),
-        )
+            message, number, planned.endpoint, planned.party, size, at, at, int(started), 0, planned.keys, sent,
+            started,
+        )  # fmt: skip
+
+    def _to_send(self, c: Conclusion, index: int, planned: Planned) -> tuple[Parcel, str, bool]:
+        """Return what travels, its type, and whether that is frozen: something else than the message's own bytes."""
+        parcel, own = c.arrival.parcel, c.envelope.type if c.envelope else ""
+        if index in c.sealed:
+            return Parcel(parcel.name, c.sealed[index]), own, True
+        if planned.parcel is not None:
+            return planned.parcel, planned.parcel.headers.get("type", ""), True
+        return parcel, own, False
 
     # -- claim and settle ----------------------------------------------------------------------------------------
 

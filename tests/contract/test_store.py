@@ -636,7 +636,7 @@ async def test_a_mailbox_delivery_is_done_once_it_is_kept(make: Callable[..., An
         mailed = Planned("ent1-http", "ENT1", disposition="accepted", mailbox=True)
         concluded = await bench.accept(arrival, to_customs(), mailed)
         assert [d.endpoint for d in concluded.deliveries] == [QUEUE.name]
-        assert [d.endpoint for d in concluded.mailed] == ["ent1-http"]
+        assert concluded.mailed == ["ent1-http"]
         (mail,) = await bench.store.mailbox("ent1-http", 0, 10)
         assert mail.parcel.read() == b"body"
         assert [d["state"] for d in (await bench.store.life(arrival.id))["deliveries"]] == ["QUEUED", "DELIVERED"]
