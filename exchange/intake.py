@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,7 +11,6 @@ from exchange import receipts
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
 from exchange.model import (
-    SECOND,
     Arrival,
     Context,
     Decision,
@@ -26,6 +24,7 @@ from exchange.model import (
     Planned,
     Question,
     Route,
+    date_at,
 )
 from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles
@@ -137,7 +136,7 @@ def _verified(opened: Any, envelope: Envelope, sender: Party, at: Instant) -> tu
 def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Catalogue, at: Instant) -> list[Finding]:
     """Give the schema's verdict: a declaration must obey, a receipt that doesn't passes with a warning."""
     unsigned = type.signature == "required" and not envelope.signed
-    day = datetime.fromtimestamp(at // SECOND, UTC).date()
+    day = date_at(at)
     if catalogue.valid(opened, type, on=day, unsigned=unsigned):
         return []
     if type.kind == "receipt":  # authorities break their own schemas; the sender still wants the answer

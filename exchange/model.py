@@ -44,6 +44,20 @@ def day_number(at: Instant) -> int:
     return (at + 8 * 3600 * SECOND) // (86_400 * SECOND)
 
 
+def date_at(at: Instant) -> date:
+    """Return the date that it is in Beijing at *at*.
+
+    >>> date_at(0)
+    datetime.date(1970, 1, 1)
+    """
+    return _date(day_number(at))
+
+
+@cache
+def _date(day: int) -> date:
+    return _EPOCH + timedelta(days=day)
+
+
 def show_id(message: int) -> str:
     """Write a message id for people.
 
@@ -55,7 +69,7 @@ def show_id(message: int) -> str:
 
 @cache
 def _show_day(day: int) -> str:
-    return f"{_EPOCH + timedelta(days=day):%Y%m%d}"
+    return f"{_date(day):%Y%m%d}"
 
 
 def read_id(text: str) -> int:

@@ -18,7 +18,6 @@ import threading
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
@@ -35,14 +34,13 @@ from structlog.processors import format_exc_info
 from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 
 from exchange.asgi import App
-from exchange.model import SECOND, Instant
+from exchange.model import SECOND, Instant, show_instant
 from exchange.ports import microseconds
 
 __all__ = ["Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]
 
 # -- logs --------------------------------------------------------------------------------------------------------
 
-_BEIJING: Final = timezone(timedelta(hours=8))
 _FLUSH_SECONDS: Final = 0.2
 _FLUSH_LINES: Final = 500
 _LONGEST: Final = 2_000  # characters of a text that isn't ours
@@ -92,7 +90,7 @@ def _render(_: Any, level: str, event: Any) -> bytes:
     if "exc_info" in event:
         event = format_exc_info(None, level, event)
     line = {
-        "ts": datetime.now(_BEIJING).isoformat(timespec="milliseconds"),
+        "ts": show_instant(microseconds()),
         "level": level,
         "event": event.pop("event", ""),
     }

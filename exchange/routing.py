@@ -62,6 +62,7 @@ class RoutingTable:
         self._of_party: dict[str, list[Endpoint]] = {}
         for endpoint in self.endpoints.values():
             self._of_party.setdefault(endpoint.party, []).append(endpoint)
+        self._replies: dict[tuple[str, str], Endpoint | None] = {}  # what was found before
         self._file()
 
     def party(self, name: str) -> Party | None:
@@ -69,11 +70,24 @@ class RoutingTable:
         return self._by_id.get(name)
 
     def reply_endpoint(self, party: str, arrived_at: str) -> Endpoint | None:
-        """Return where receipts for *party* go, about something that came in at *arrived_at*."""
+        """Return where receipts for *party* go, about something that came in at *arrived_at*.
+
+        That is where the party asked for, else where its message came in (be it at a platform that may send for it),
+        else any endpoint of its own that can be sent to; None when there is none.
+        """
+        if (party, arrived_at) not in self._replies:
+            self._replies[party, arrived_at] = self._reply_endpoint(party, arrived_at)
+        return self._replies[party, arrived_at]
+
+    def _reply_endpoint(self, party: str, arrived_at: str) -> Endpoint | None:
         known = self.parties.get(party)
         asked = known.agreement.reply_to if known else ""
-        own = [self.endpoints.get(asked), self.endpoints.get(arrived_at), *self._of_party.get(party, ())]
-        return next((e for e in own if e is not None and e.party == party and self._sends(e)), None)
+        places = [self.endpoints.get(asked), self.endpoints.get(arrived_at), *self._of_party.get(party, ())]
+        return next((e for e in places if e is not None and self._speaks_for(e.party, party) and self._sends(e)), None)
+
+    def _speaks_for(self, owner: str, party: str) -> bool:
+        known = self.parties.get(owner)
+        return owner == party or (known is not None and bool({party, "*"} & set(known.agreement.sends_for)))
 
     def _sends(self, endpoint: Endpoint) -> bool:
         kind = self.kinds.get(endpoint.kind)
@@ -105,7 +119,7 @@ class RoutingTable:
 
     def match(self, facts: Facts) -> Route | None:
         """Return the first route whose conditions all hold; None when no route matches."""
-        filed = [self._always]
+        filed = [self._always] if self._always else []
         for name, ranks in self._filed.items():
             filed += [ranks[value] for value in facts.get(name, ()) if value in ranks]
         for rank in filed[0] if len(filed) == 1 else heapq.merge(*filed):

@@ -62,7 +62,7 @@ class Sending:
         endpoint = self.table.endpoints.get(name)
         if endpoint is None or self._stopping or self._on_hold(endpoint):
             return False
-        return self._lanes.setdefault(name, Lane()).reserve(keys, self._window(endpoint))
+        return self._lane(name).reserve(keys, self._window(endpoint))
 
     def cancel(self, name: str, keys: Sequence[str]) -> None:
         """Give a kept place back: what it was for wasn't written."""
@@ -72,7 +72,7 @@ class Sending:
         """Queue deliveries that the store has QUEUED; send those at once that were started."""
         touched = {}
         for delivery in deliveries:
-            lane = self._lanes.setdefault(delivery.endpoint, Lane())
+            lane = self._lane(delivery.endpoint)
             if delivery.started:
                 self._start(lane, delivery)
                 continue
@@ -84,6 +84,12 @@ class Sending:
             touched[delivery.endpoint] = True
         for name in touched:
             self._wake(name)
+
+    def _lane(self, name: str) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane()
+        return lane
 
     def _start(self, lane: Lane, delivery: Delivery) -> None:
         lane.start(delivery)
@@ -260,7 +266,7 @@ class Sending:
 
     def _record(self, outcome: Outcome, settled: Settled) -> None:
         delivery = outcome.delivery
-        lane = self._lanes.get(delivery.endpoint, Lane())
+        lane = self._lane(delivery.endpoint)
         if settled.state == "QUEUED":
             kept = delivery if delivery.id in self._kept else delivery.stripped()
             lane.defer(evolve(kept, due_at=outcome.due_at))

@@ -325,19 +325,24 @@ def main() -> None:
     parser = argparse.ArgumentParser("switchd", description="Run the switch in the foreground until SIGTERM.")
     parser.add_argument("--config", type=Path, help="switchd.yaml (default: the one here, or every default)")
     arguments = parser.parse_args()
+    loop = _install_reactor()  # before the settings are read: that loads adapters, and Conch imports the reactor
     try:
         installation = load_settings(arguments.config)
     except ConfigurationError as why:
         sys.exit(_configuration_problem(why))
-    sys.exit(_run(installation))
+    sys.exit(_run(installation, loop))
 
 
-def _run(installation: Installation) -> int:
-    """Run the reactor until the daemon has stopped; return the exit status."""
+def _install_reactor() -> asyncio.AbstractEventLoop:
     loop = _new_loop()
     asyncio.set_event_loop(loop)
     install: Any = asyncioreactor.install
     install(loop)
+    return loop
+
+
+def _run(installation: Installation, loop: asyncio.AbstractEventLoop) -> int:
+    """Run the reactor until the daemon has stopped; return the exit status."""
     from twisted.internet import reactor as installed
 
     reactor: Any = installed

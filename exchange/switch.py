@@ -190,7 +190,12 @@ class Switch:
         """Decide *arrivals* and write what was decided. Raises StoreError, and then nothing was."""
         began = perf_counter()
         table, at = self.table, self._now()
-        examined = [await self._examine(arrival, table, at) for arrival in arrivals]
+        examined = [
+            await self._examine_apart(arrival, table, at)
+            if arrival.parcel.size > LARGE
+            else self._examine(arrival, table, at)
+            for arrival in arrivals
+        ]
         plain = [e for e in examined if not _unexplained(e)]
         for one in examined:
             if _unexplained(one):
@@ -199,14 +204,15 @@ class Switch:
         if arrivals:
             self._meter.stage("sort", (perf_counter() - began) / len(arrivals), len(arrivals))
 
-    async def _examine(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+    async def _examine_apart(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+        """Examine a large payload in a thread: libxml2 lets go of the interpreter while it parses."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._examine, arrival, table, at)
+
+    def _examine(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
         if arrival.tries > POISON:
             why = Poisonous("the switch died on this message three times", "处理该报文时交换机三次异常退出")
             return Examined(arrival, error=why)
         try:
-            if arrival.parcel.size > LARGE:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(None, examine, arrival, self._catalogue, table, at, self.held)
             return examine(arrival, self._catalogue, table, at, self.held)
         except Exception as why:
             return Examined(arrival, error=self._unexpected(arrival, why))

@@ -30,7 +30,7 @@ class Batcher:
         self,
         apply: Apply,
         *,
-        gather_seconds: float = 0.0015,
+        gather_seconds: float = 0.002,
         most: int = 2048,
         observe: Callable[[int], None] | None = None,
     ) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
 
 from exchange.errors import NotFound
 from exchange.lifecycle import DELIVERY, step
@@ -12,6 +13,15 @@ from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
 from exchange.stores._words import STATE, STATES
+
+MOST: Final = 400  # messages in one query
+
+
+def batched(items: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Yield *items* in lists of at most *size*."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 class Answers:
@@ -33,6 +43,8 @@ class Answers:
         self, receipt: int, answered: Sequence[Answered], at: Instant
     ) -> tuple[list[tuple[int, int]], list[tuple[int, str]]]:
         """Settle what *answered* proves; return deliveries that need no more sending, and messages that ended."""
+        if not answered:
+            return [], []
         dropped: list[tuple[int, int]] = []
         ended: list[int] = []
         for one in answered:
@@ -84,16 +96,21 @@ class Answers:
 
     def finish(self, messages: Iterable[int], at: Instant) -> dict[int, str]:
         """End those *messages* none of whose deliveries is open any more, or only FAILED ones."""
+        states: dict[int, set[int]] = {message: set() for message in messages}
+        for part in batched(states, MOST):
+            values = ",".join(f"({message << NUMBER_BITS})" for message in part)
+            query = (
+                f"WITH asked (first) AS (VALUES {values}) SELECT first, state FROM asked"
+                f" JOIN delivery ON id >= first AND id < first + {1 << NUMBER_BITS}"
+            )
+            for first, state in self._db.connection.execute(query):
+                states[first >> NUMBER_BITS].add(state)
         finished: dict[int, str] = {}
-        for message in dict.fromkeys(messages):
-            rows = self._db.connection.execute(
-                "SELECT DISTINCT state FROM delivery WHERE id >= ? AND id < ?",
-                (message << NUMBER_BITS, (message + 1) << NUMBER_BITS),
-            ).fetchall()
-            if not rows:
+        for message, left in states.items():
+            if not left:
                 self._db.journal(message, "complete", at)
                 finished[message] = "COMPLETED"
-            elif rows == [(STATE["FAILED"],)] and self._rows.state(message) == "ACCEPTED":
+            elif left == {STATE["FAILED"]} and self._rows.state(message) == "ACCEPTED":
                 self._db.journal(message, "fail", at)
                 finished[message] = "FAILED"
         return finished
@@ -102,6 +119,8 @@ class Answers:
 
     def wait(self, c: Conclusion) -> None:
         """Note which values the unmatched records of a receipt wait for, and forget those that are matched."""
+        if not c.arrival.only and not c.decision.waits:
+            return
         execute, message = self._db.connection.execute, c.arrival.id
         if c.arrival.only:
             for document in set(c.arrival.only) - set(c.decision.waits):
