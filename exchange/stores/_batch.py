@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from exchange.errors import StoreError
 
+FEW: Final = 4  # requests in a batch that isn't load
 Request = tuple[str, Any]  # a verb and its argument
 Apply = Callable[[list[Request]], Sequence[Any]]
 
@@ -22,8 +23,8 @@ class Batcher:
     request alone. When it raises, it has changed nothing: a StoreError fails the whole batch, anything else is a
     poisonous request among healthy ones, so each is applied again by itself.
 
-    Under load (the last batch ended less than *gather_seconds* ago) it waits that long for company: larger batches
-    make fewer commits.
+    Under load (the last batch was of several, and ended less than *gather_seconds* ago) it waits that long for company:
+    larger batches make fewer commits. One message by itself never waits.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class Batcher:
         await self._loop.run_in_executor(None, self._thread.join)
 
     def _run(self) -> None:
-        ended = 0.0
+        ended, size = 0.0, 1
         while (first := self._asked.get()) is not None:
-            if time.monotonic() - ended < self._gather_seconds:
+            if size > FEW and time.monotonic() - ended < self._gather_seconds:
                 time.sleep(self._gather_seconds)
             batch = [first]
             while len(batch) < self._most and not self._asked.empty():
@@ -67,7 +68,7 @@ class Batcher:
                     break
                 batch.append(following)
             results = self._results([request for request, _ in batch])
-            ended = time.monotonic()
+            ended, size = time.monotonic(), len(batch)
             self._loop.call_soon_threadsafe(self._resolve, [future for _, future in batch], results)
 
     def _results(self, requests: list[Request]) -> Sequence[Any]:

@@ -13,7 +13,7 @@ import orjson
 from attrs import Factory, define
 
 from exchange.errors import NotFound
-from exchange.lifecycle import DELIVERY, step
+from exchange.lifecycle import DELIVERY, MESSAGE, step
 from exchange.model import (
     SECOND,
     Arrival,
@@ -162,7 +162,7 @@ class Hot:
 
     def _write(self, c: Conclusion, state: str, again: bool, sheet: Sheet) -> Concluded:
         message, decision = c.arrival.id, c.decision
-        self._journal(c, state)
+        self._journal(c)
         self._leave_pending(c, state, sheet)
         rejoin: list[int] = []
         if c.envelope is not None:
@@ -187,7 +187,7 @@ class Hot:
         mailed = [planned.endpoint for planned in decision.planned if planned.mailbox]
         return Concluded(queued, mailed, left, settled, finished, rejoin)
 
-    def _journal(self, c: Conclusion, state: str) -> None:
+    def _journal(self, c: Conclusion) -> None:
         decision, message = c.decision, c.arrival.id
         detail: dict[str, Any] = {"generation": c.generation}
         if decision.route:
@@ -202,15 +202,18 @@ class Hot:
             detail["findings"] = [_finding(f) for f in decision.findings]
         event = decision.event
         if c.arrival.only:
-            event = self._reenter(message, state, c.at) if event == "accept" else "note"
+            event = self._reenter(message, event, c.at)
         self._db.journal(message, event, c.at, detail=detail)
 
-    def _reenter(self, message: int, pending: str, at: Instant) -> str:
-        """Return the event that records of a parked receipt go on with, from whatever state it is in."""
+    def _reenter(self, message: int, event: str, at: Instant) -> str:
+        """Return the event that a parked receipt goes on with, from whatever state it is in by now."""
         state = self._rows.state(message)
-        if state == "HELD":
+        if state == "HELD" and event in ("accept", "recognise"):
             self._db.journal(message, "release", at)
-        return {"RECEIVED": "accept", "HELD": "accept", "COMPLETED": "reopen", "FAILED": "reopen"}.get(state, "note")
+            return event
+        if event in MESSAGE[state]:
+            return event
+        return "reopen" if event == "accept" and "reopen" in MESSAGE[state] else "note"
 
     def _leave_pending(self, c: Conclusion, state: str, sheet: Sheet) -> None:
         execute, message, decision = self._db.connection.execute, c.arrival.id, c.decision
