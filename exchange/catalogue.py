@@ -48,7 +48,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -161,6 +161,11 @@ class Catalogue:
                 raise ConfigurationError([f"{file}:1:1: {why}"]) from None
             self._schemas[type.name, edition.name, unsigned] = known
         return known
+
+    @property
+    def business_fields(self) -> dict[str, Sequence[str]]:
+        """Return, for each type's name, what ``fields`` returns."""
+        return {name: self.fields(type) for name, type in self.types.items()}
 
     def fields(self, type: MessageType) -> tuple[str, ...]:
         """Return the names of the fields that routing may look at."""

@@ -91,22 +91,3 @@ async def _answer(call: Call, line: bytes, actor: str, log: Any) -> bytes:
 def _shown(why: ExchangeError) -> dict[str, Any]:
     problems = list(why.problems) if isinstance(why, ConfigurationError) else []
     return {"kind": type(why).__name__, "code": why.code, "en": why.en, "zh": why.zh, "problems": problems}
-
-
-class ControlClient:
-    """The asking end, for commands: blocking, one request at a time."""
-
-    def __init__(self, path: Path, timeout_seconds: float = 60.0) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_seconds)
-        self._socket.connect(str(path))
-        self._file = self._socket.makefile("rb")
-
-    def call(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        """Return the answer: ``result`` or ``error``. Raises OSError when the daemon went away."""
-        self._socket.sendall(orjson.dumps({"verb": verb, "arguments": arguments}) + b"\n")
-        line = self._file.readline()
-        if not line:
-            raise ConnectionError("the daemon closed the connection")
-        answer: dict[str, Any] = orjson.loads(line)
-        return answer

@@ -149,9 +149,7 @@ class Daemon:
 
     def known(self) -> routesfile.Known:
         """Return what a routing table may refer to here."""
-        types = self.catalogue.types
-        fields = {name: self.catalogue.fields(type) for name, type in types.items()}
-        return routesfile.Known(types, fields, tuple(PROFILES))
+        return routesfile.Known(self.catalogue.types, self.catalogue.business_fields, tuple(PROFILES))
 
     async def check(self, text: str, generation: int = 0) -> tuple[RoutingTable, list[routesfile.Test]]:
         """Build the table of a bundle. Raises ConfigurationError with every mistake."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from exchange.controlsocket import ControlClient
+from exchange.controlclient import ControlClient
 from simulators._demo_site import Door, Site
 
 LOOKED_AT: Final = 500  # messages, receipts among them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,37 +19,24 @@ MANY: Final = 20  # objects that may change without a second question
 
 
 def ask(verb: str, /, **arguments: Any) -> Any:
-    """Return the switch's answer. Raises Failure with its error, or with why it can't be reached."""
-    import orjson
+    """Return the switch's answer. Raises Failure with its error, or with why it can't be reached; Refused."""
+    from exchange.controlclient import ControlClient
 
-    request = orjson.dumps({"verb": verb, "arguments": arguments}) + b"\n"
-    answer = orjson.loads(_exchange(_socket(), request))
+    path = _socket()
+    try:
+        client = ControlClient(path, PATIENCE_SECONDS)
+    except PermissionError:
+        raise _not_yours(path) from None
+    except OSError as why:
+        raise _absent(path, why) from None
+    with contextlib.closing(client):
+        try:
+            answer = client.call(verb, **arguments)
+        except OSError:
+            raise _unanswered() from None
     if "error" in answer:
         raise _output.Failure(answer["error"])
     return answer["result"]
-
-
-def _exchange(path: Path, request: bytes) -> bytes:
-    """Return the line that answers a line: see ``exchange.controlsocket``. Raises Failure, Refused."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE_SECONDS)
-        try:
-            connection.connect(str(path))
-        except PermissionError:
-            raise _not_yours(path) from None
-        except OSError as why:
-            raise _absent(path, why) from None
-        try:
-            connection.sendall(request)
-            with connection.makefile("rb") as answers:
-                line = answers.readline()
-        except OSError:
-            raise _unanswered() from None
-    if not line.endswith(b"\n"):
-        raise _unanswered()
-    return line
 
 
 def _socket() -> Path:

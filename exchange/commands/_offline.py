@@ -60,8 +60,7 @@ def read_routes(given: Path | None, imported: Iterable[Mapping[str, Any]] = ()) 
     path = given or installation.path(installation.settings.routes)
     text = routesfile.bundle(path)
     types = types_of(installation)
-    fields = {name: types.fields(type) for name, type in types.types.items()}
-    known = Known(types.types, fields, tuple(PROFILES))
+    known = Known(types.types, types.business_fields, tuple(PROFILES))
     table, tests = routesfile.load(text, path.resolve().parent, known=known, imported=imported)
     return Routes(path, text, types, table, tests)
 

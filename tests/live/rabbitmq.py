@@ -6,6 +6,7 @@ It runs as whoever starts it, root included. ``kill`` is kill -9; what it had is
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import shutil
 import signal
@@ -27,6 +28,8 @@ SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not Debian's wr
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 20.0
 USER, PASSWORD = "switch", "switch-secret"
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it says while a broker starts hides what fails
 
 
 def free_port() -> int:
