@@ -12,7 +12,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from adapters._http_problems import throttled, unauthorized
-from exchange.model import SECOND, Endpoint, Instant
+from exchange.instants import SECOND, Instant
+from exchange.model import Endpoint
 from exchange.ports import World
 
 _BEIJING: Final = timezone(timedelta(hours=8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from exchange.model import show_instant
+from exchange.instants import show_instant
 
 _LINE: Final = ("event", "delivery", "attempt", "code", "receipt", "document", "stage", "outcome", "text", "twin")
 _VERDICT: Final = ("en", "zh", "findings", "reason")  # about the message itself

@@ -7,7 +7,8 @@ import base64
 from collections.abc import Sequence
 from typing import Any, Final
 
-from exchange.model import Parcel, Spool, show_instant
+from exchange.instants import show_instant
+from exchange.model import Parcel, Spool
 from exchange.ports import Archive, Mail
 
 PAGE_BYTES: Final = 4 * 1024 * 1024  # of bodies in one page; at least one entry is in it

@@ -16,7 +16,8 @@ from adapters._http_life import told
 from adapters._http_mailbox import Mailbox, page
 from adapters._http_openapi import DOCUMENT
 from adapters._http_problems import nothing_here, unreadable
-from exchange.model import Parcel, Spool, read_id
+from exchange.instants import read_id
+from exchange.model import Parcel, Spool
 from exchange.ports import World
 
 LIMIT: Final = 100  # receipts in a page, at most and where the client doesn't say

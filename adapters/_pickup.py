@@ -24,7 +24,8 @@ from attrs import frozen
 from adapters._folder import is_temporary, move_in, readable
 from adapters._spool import Spooler, discard
 from exchange.errors import Rejected
-from exchange.model import Instant, Parcel, show_instant
+from exchange.instants import Instant, show_instant
+from exchange.model import Parcel
 
 LOOK: Final = 5_000  # directory entries looked at in one round
 CLAIMS: Final = 100  # files claimed in one round, or ...

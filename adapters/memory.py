@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import ClassVar
 
+from attrs import evolve
+
 from adapters._spool import Spooler, discard
 from exchange.errors import NotFound
-from exchange.model import Endpoint, Parcel, evolve
+from exchange.model import Endpoint, Parcel
 from exchange.ports import Strict, World
 
 

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from exchange import plugins
 from exchange.errors import ConfigurationError, NotFound, Refused
-from exchange.model import SECOND, Generation, read_id, show_id, show_instant
+from exchange.instants import SECOND, read_id, show_id, show_instant
+from exchange.model import Generation
 from exchange.ports import Change, Changed
 from exchange.routesfile import PartyRow
 

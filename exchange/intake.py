@@ -10,13 +10,13 @@ from attrs import frozen
 from exchange import receipts
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.instants import Instant, date_at
 from exchange.model import (
     Arrival,
     Context,
     Decision,
     Envelope,
     Finding,
-    Instant,
     Message,
     MessageType,
     Parcel,
@@ -24,7 +24,6 @@ from exchange.model import (
     Planned,
     Question,
     Route,
-    date_at,
 )
 from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles

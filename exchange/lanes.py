@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from exchange.model import Delivery, Instant
+from exchange.instants import Instant
+from exchange.model import Delivery
 
 ACTIVE: Final = 10_000  # deliveries of one endpoint held in memory; the rest stay in the store until there is room
 Id = tuple[int, int]

@@ -34,7 +34,7 @@ from structlog.processors import format_exc_info
 from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 
 from exchange.asgi import App
-from exchange.model import SECOND, Instant, show_instant
+from exchange.instants import SECOND, Instant, show_instant
 from exchange.ports import microseconds
 
 __all__ = ["Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]

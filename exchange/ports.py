@@ -17,18 +17,8 @@ from attrs import Factory, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from exchange.errors import ConfigurationError
-from exchange.model import (
-    Arrival,
-    Conclusion,
-    Context,
-    Delivery,
-    Endpoint,
-    Generation,
-    Instant,
-    Outcome,
-    Parcel,
-    Question,
-)
+from exchange.instants import Instant
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Generation, Outcome, Parcel, Question
 
 
 def microseconds() -> Instant:

@@ -14,21 +14,8 @@ from xml.sax.saxutils import escape
 import orjson
 
 from exchange.errors import Rejected
-from exchange.model import (
-    Answered,
-    Arrival,
-    Cause,
-    Context,
-    Decision,
-    Envelope,
-    Finding,
-    Instant,
-    Message,
-    Parcel,
-    Planned,
-    show_id,
-    show_instant,
-)
+from exchange.instants import Instant, show_id, show_instant
+from exchange.model import Answered, Arrival, Cause, Context, Decision, Envelope, Finding, Message, Parcel, Planned
 from exchange.routing import RoutingTable
 
 WAIT_SECONDS: Final = 3600.0  # how long an early receipt waits for its cause before a person must look
@@ -52,7 +39,9 @@ def decide(
     if context.prior is not None:
         return Decision("recognise", twin=context.prior.id)
     records = message.arrival.only or range(len(message.envelope.documents))
-    causes = {i: _choose(context.causes[i], answers, message.sender) for i in records}
+    sender = table.parties.get(message.sender)
+    trusted = sender is not None and sender.is_authority
+    causes = {i: _choose(context.causes[i], answers, message.sender, trusted) for i in records}
     waits = tuple(i for i, cause in causes.items() if cause is None)
     known = {i: cause for i, cause in causes.items() if cause is not None}
     homes = {cause.party: table.reply_endpoint(cause.party, cause.endpoint) for cause in known.values()}
@@ -86,13 +75,14 @@ def decide(
     return Decision(event, tuple(planned), answered, waits=waits, wait_seconds=WAIT_SECONDS)
 
 
-def _choose(causes: Sequence[Cause], answers: Sequence[str], sender: str) -> Cause | None:
+def _choose(causes: Sequence[Cause], answers: Sequence[str], sender: str, trusted: bool) -> Cause | None:
     """Return what a record answers: of the right type, awaited from this sender if any is, the newest; never a guess.
 
-    Keys that lead to several parties lead to nobody: a receipt must not reach a stranger.
+    Keys that lead to several parties lead to nobody: a receipt must not reach a stranger. Only who is *trusted*
+    (authorities) may answer what isn't awaited from him: others could write receipts for their competitors.
     """
     fitting = [cause for cause in causes if not answers or cause.type in answers]
-    awaited = [cause for cause in fitting if sender in cause.awaits] or fitting
+    awaited = [cause for cause in fitting if sender in cause.awaits] or (fitting if trusted else [])
     return awaited[0] if len({cause.party for cause in awaited}) == 1 else None
 
 
@@ -182,7 +172,8 @@ def _fit(info: str) -> str:
     info = _clean(info)
     if len(info) <= RETURN_INFO:
         return info
-    kept = info[: RETURN_INFO - 40].rpartition("\n")[0]
+    kept = info[: RETURN_INFO - 40]
+    kept = kept.rpartition("\n")[0] or kept
     return f"{kept}\n另有 {info.count(chr(10)) - kept.count(chr(10))} 条错误未列出"
 
 

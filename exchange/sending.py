@@ -12,9 +12,12 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
+from attrs import evolve
+
 from exchange.errors import ConfigurationError, DeliveryError, ExchangeError, Permanent, StoreError, Transient
+from exchange.instants import SECOND, Instant, show_id
 from exchange.lanes import Lane
-from exchange.model import SECOND, Delivery, Endpoint, Instant, Outcome, evolve, show_id
+from exchange.model import Delivery, Endpoint, Outcome
 from exchange.ports import Adapter, Mailbox, Meter, Settled, Store
 from exchange.retry import delay, exhausted
 from exchange.routing import RoutingTable

@@ -25,7 +25,8 @@ from exchange.control import Control
 from exchange.controlsocket import serve_control
 from exchange.errors import ConfigurationError, ExchangeError, StoreError
 from exchange.explaining import Explainer
-from exchange.model import Generation, Instant, day_number, read_id, show_id
+from exchange.instants import Instant, day_number, read_id, show_id
+from exchange.model import Generation
 from exchange.observability import Metrics, Probes, Pulse
 from exchange.ports import Adapter, Change, Changed, World, microseconds
 from exchange.routing import RoutingTable

@@ -14,23 +14,13 @@ from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from exchange.catalogue import Catalogue
 from exchange.errors import Busy, ExchangeError, Invalid, Poisonous, StoreError, TokenError, TooLarge, Unexpected
+from exchange.instants import Instant, show_id
 from exchange.intake import Examined, decide, examine
-from exchange.model import (
-    Arrival,
-    Conclusion,
-    Context,
-    Decision,
-    Endpoint,
-    Finding,
-    Instant,
-    Parcel,
-    evolve,
-    show_id,
-)
+from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel
 from exchange.ports import Concluded, Meter, Store, Token
 from exchange.routing import RoutingTable
 from exchange.sending import Sending

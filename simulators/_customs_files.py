@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from attrs import field, frozen
 
-from exchange.model import Instant, show_instant
+from exchange.instants import Instant, show_instant
 
 CEB: Final = "http://www.chinaport.gov.cn/ceb"
 Fields = Iterable[tuple[str, str]]

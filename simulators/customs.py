@@ -45,7 +45,8 @@ from exchange import catalogue
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Invalid, Rejected, Unidentified
 from exchange.formats import Opened
-from exchange.model import SECOND, Instant, MessageType, show_instant
+from exchange.instants import SECOND, Instant, show_instant
+from exchange.model import MessageType
 from exchange.ports import microseconds
 from exchange.signing.faults import MISSING
 from exchange.signing.profiles import PROFILES

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from exchange.errors import NotFound
-from exchange.model import SECOND, Parcel, show_id
+from exchange.instants import SECOND, show_id
+from exchange.model import Parcel
 from exchange.ports import Mail
 
 NOON = 1_795_320_000 * SECOND  # 2026-11-22T12:00:00+08:00

@@ -13,7 +13,7 @@ import pytest
 from lxml import etree
 
 from exchange.errors import BadSignature
-from exchange.model import Instant
+from exchange.instants import Instant
 from exchange.signing.profiles import PROFILES, accepted
 from exchange.signing.xmldsig import Verified, assemble, prepare, verify
 from exchange.tokens.software import KeyFiles, Software

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from exchange.commands._offline import Routes
 from exchange.errors import Invalid, NotFound
 from exchange.intake import Examined, decide, examine
-from exchange.model import Arrival, Context, Decision, Parcel, Party, evolve
+from exchange.model import Arrival, Context, Decision, Parcel, Party
 from exchange.ports import microseconds
 from exchange.routesfile import Test
 from exchange.routing import facts_of

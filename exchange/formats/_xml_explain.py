@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import xmlschema
 from lxml import etree
+from zope.interface import implementedBy
 
 from exchange.formats._xml_faults import Fault, faults, faults_of_libxml2
 from exchange.formats._xml_parse import parse
@@ -21,6 +22,11 @@ from exchange.formats.xml import XSD, schema_tree
 from exchange.model import Finding
 
 LIMIT: Final = 50
+
+# xmlschema reads every attribute of its classes. Once anything in the process has declared interfaces for a Sequence
+# (parts of Twisted do), they inherit one that raises when read; having their own, they inherit none.
+for _class in (xmlschema.XMLSchema, type(xmlschema.XMLSchema.meta_schema)):
+    implementedBy(_class)
 
 
 def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:

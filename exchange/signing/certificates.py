@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.errors import ConfigurationError
-from exchange.model import SECOND, Instant
+from exchange.instants import SECOND, Instant
 from exchange.tokens import sm2
 
 

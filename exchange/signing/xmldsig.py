@@ -24,7 +24,7 @@ from attrs import frozen
 from lxml import etree
 
 from exchange.errors import TokenError
-from exchange.model import Instant, show_instant
+from exchange.instants import Instant, show_instant
 from exchange.ports import Job
 from exchange.signing import canonical as c14n
 from exchange.signing import certificates as x509

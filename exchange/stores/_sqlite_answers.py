@@ -7,8 +7,9 @@ from itertools import islice
 from typing import Any, Final
 
 from exchange.errors import NotFound
+from exchange.instants import SECOND, Instant, show_id
 from exchange.lifecycle import DELIVERY, step
-from exchange.model import SECOND, Answered, Conclusion, Instant, show_id
+from exchange.model import Answered, Conclusion
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id

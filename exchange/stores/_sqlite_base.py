@@ -18,7 +18,8 @@ import orjson
 import zstandard
 
 from exchange.errors import NotFound, StoreError
-from exchange.model import ID_BITS, Instant, Parcel, Spool, day_number
+from exchange.instants import ID_BITS, Instant, day_number
+from exchange.model import Parcel, Spool
 from exchange.stores._words import EVENT
 
 SQL: Final = Path(__file__).parent

@@ -10,25 +10,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import orjson
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from exchange.errors import NotFound
+from exchange.instants import SECOND, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
 from exchange.model import (
-    SECOND,
     Arrival,
     Conclusion,
     Context,
     Delivery,
     Endpoint,
     Envelope,
-    Instant,
     Outcome,
     Parcel,
     Planned,
     Question,
-    evolve,
-    show_id,
 )
 from exchange.ports import Concluded, Settled
 from exchange.stores._sqlite_answers import Answers

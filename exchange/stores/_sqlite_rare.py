@@ -9,8 +9,9 @@ import orjson
 import zstandard
 
 from exchange.errors import InvalidTransition, NotFound, Refused
+from exchange.instants import ID_BITS, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
-from exchange.model import ID_BITS, Arrival, Delivery, Generation, Instant, show_id
+from exchange.model import Arrival, Delivery, Generation
 from exchange.ports import Backlog, Change, Changed, Overdue
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database

@@ -11,7 +11,8 @@ import orjson
 import zstandard
 
 from exchange.errors import NotFound
-from exchange.model import Generation, Parcel, indexed, show_id
+from exchange.instants import show_id
+from exchange.model import Generation, Parcel, indexed
 from exchange.ports import Mail
 from exchange.stores._sqlite_base import Bodies
 from exchange.stores._sqlite_keys import key_hash

@@ -9,8 +9,9 @@ from typing import Any, Final
 import orjson
 
 from exchange.errors import NotFound
+from exchange.instants import ID_BITS, show_id
 from exchange.lifecycle import MESSAGE, replay
-from exchange.model import ID_BITS, Arrival, Delivery, Parcel, Spool, show_id
+from exchange.model import Arrival, Delivery, Parcel, Spool
 from exchange.stores._sqlite_base import Bodies
 from exchange.stores._words import EVENTS
 

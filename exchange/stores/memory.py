@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from exchange.model import Instant
+from exchange.instants import Instant
 from exchange.ports import microseconds
 from exchange.stores._sqlite_read import Reader
 from exchange.stores.sqlite import SqliteStore

@@ -16,19 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from exchange.errors import StoreError
-from exchange.model import (
-    Arrival,
-    Conclusion,
-    Context,
-    Delivery,
-    Endpoint,
-    Generation,
-    Instant,
-    Outcome,
-    Parcel,
-    Question,
-    day_number,
-)
+from exchange.instants import Instant, day_number
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Generation, Outcome, Parcel, Question
 from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Settled, microseconds
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers

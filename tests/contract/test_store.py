@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from exchange.errors import NotFound, Refused
+from exchange.instants import SECOND, Instant, show_id
 from exchange.model import (
-    SECOND,
     Answer,
     Answered,
     Arrival,
@@ -23,13 +23,11 @@ from exchange.model import (
     Document,
     Endpoint,
     Envelope,
-    Instant,
     Outcome,
     Parcel,
     Planned,
     Question,
     Spool,
-    show_id,
 )
 from exchange.ports import Change, Concluded
 from exchange.stores.memory import MemoryStore

@@ -19,7 +19,8 @@ from adapters._pickup import Claim, Pickup, Rules
 from adapters._spool import Spooler
 from adapters.folder import Folder
 from exchange.errors import Permanent, StoreError, TooLarge
-from exchange.model import SECOND, Endpoint, Parcel, Spool
+from exchange.instants import SECOND
+from exchange.model import Endpoint, Parcel, Spool
 from exchange.ports import World
 
 NOON = 1_795_320_000 * SECOND  # 2026-11-22 12:00 in Beijing

@@ -16,7 +16,8 @@ from twisted.internet.task import Clock
 from adapters._http_keys import Keys, Patience
 from adapters.http_api import Options, Settings, new_key
 from exchange.errors import Busy, StoreError, TooLarge
-from exchange.model import SECOND, Endpoint, Spool
+from exchange.instants import SECOND
+from exchange.model import Endpoint, Spool
 from tests.fake_archive import NOON
 from tests.http_bench import (
     BEARER,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange.lanes import Lane
-from exchange.model import Delivery, evolve
+from exchange.model import Delivery
 
 
 def due(message: int, at: int = 0, *keys: str) -> Delivery:

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from exchange import observability
 from exchange.errors import StoreError
-from exchange.model import SECOND
+from exchange.instants import SECOND
 from exchange.observability import Metrics, Probes, Pulse, pages, recorded
 from tests.fake_archive import NOON
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
 
 from exchange.errors import ConfigurationError
-from exchange.model import SECOND
+from exchange.instants import SECOND
 from exchange.signing import certificates
 from exchange.tokens import sm2
 from tests import pki

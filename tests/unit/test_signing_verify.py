@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from exchange.errors import BadSignature, ConfigurationError, Rejected, Unreadable
-from exchange.model import SECOND
+from exchange.instants import SECOND
 from exchange.signing.profiles import PROFILES, accepted
 from exchange.signing.xmldsig import verify
 from exchange.tokens.sm2 import der_signature

@@ -16,7 +16,7 @@ from lxml import etree
 
 from exchange import catalogue
 from exchange.errors import ConfigurationError
-from exchange.model import SECOND
+from exchange.instants import SECOND
 from exchange.signing.profiles import named
 from exchange.signing.xmldsig import assemble, prepare
 from exchange.tokens.software import KeyFiles, Software
