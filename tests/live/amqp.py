@@ -107,7 +107,7 @@ async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
         await asyncio.sleep(0.02)
 
 
-async def sent(switch: Switch, endpoint: Endpoint, parcel: Parcel, seconds: float = 60.0) -> int:
+async def sent(switch: Switch, endpoint: Endpoint, parcel: Parcel, seconds: float = 150.0) -> int:
     """Send as the switch does, again and again; return the attempts it took."""
     deadline, attempts = time.monotonic() + seconds, 0
     while True:

@@ -35,15 +35,16 @@ async def test_a_broker_killed_under_load_loses_nothing_it_confirmed(rabbitmq: B
         await until(lambda: done > 1000)
         rabbitmq.kill()
         await asyncio.to_thread(rabbitmq.start)
-        attempts = await asyncio.wait_for(load, 60)
+        attempts = await asyncio.wait_for(load, 150)
     found = drain(rabbitmq, queue)
     print(
         f"\n6000 confirmed, {len(found)} distinct found, {found.total() - len(found)} twice, {max(attempts)} attempts"
     )
     assert set(found) == {f"20261122-{number}" for number in range(6000)}
-    assert sum(count > 1 for count in attempts) <= 200  # only what was in flight
-    assert len(running.logged("amqp.connected")) == 2
-    assert 1 <= len(running.logged("amqp.lost")) <= 2  # the loss, and that the broker is away: not one per attempt
+    connected, lost = len(running.logged("amqp.connected")), len(running.logged("amqp.lost"))
+    assert 2 <= connected <= 4  # a broker that is only just up may drop a connection again
+    assert 1 <= lost <= 2 * (connected - 1)  # the loss, and that the broker is away: not one line per attempt
+    assert sum(count > 1 for count in attempts) <= 200 * (connected - 1)  # only what was in flight
 
 
 async def test_what_was_in_flight_when_the_connection_broke_is_transient(rabbitmq: Broker, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ async def test_a_broker_killed_while_we_consume_loses_nothing_and_flags_what_com
         await until(lambda: len(running.intake.parcels) > 1000)
         rabbitmq.kill()
         await asyncio.to_thread(rabbitmq.start)
-        await until(lambda: len(running.intake.ids) == 6000, 60)
+        await until(lambda: len(running.intake.ids) == 6000, 150)
     taken = running.intake.parcels
     twice = {id for id, count in running.intake.ids.items() if count > 1}
     flagged = {each.headers["id"] for each in taken if each.headers.get("redelivered") == "true"}
