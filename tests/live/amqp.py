@@ -147,6 +147,7 @@ def declare(broker: Broker, **arguments: Any) -> str:
     name = f"q-{uuid4().hex[:8]}"
     with channel_of(broker) as channel:
         channel.queue_declare(name, durable=True, arguments=arguments)
+    broker.remember()
     return name
 
 

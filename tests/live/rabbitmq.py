@@ -107,11 +107,11 @@ class Broker:
         """Count the messages of a queue, with those that are delivered and not yet acknowledged."""
         name = f'rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)'
         asked = f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), [{{_, N}}] = rabbit_amqqueue:info(Q, [messages]), N.\n"
-        cookie = (self.directory / ".erlang.cookie").read_text()
-        command = ["erl_call", "-c", cookie, "-sname", f"switch{self.port}@localhost", "-e"]
-        done = subprocess.run(command, input=asked, env=self._environment(), capture_output=True, text=True, check=True)
-        assert done.stdout.startswith("{ok, "), done.stdout
-        return int(done.stdout[5:-1])
+        return int(self._evaluated(asked))
+
+    def remember(self) -> None:
+        """Have the queues that were declared on disk: it answers earlier, and ``kill`` makes it forget them."""
+        self._evaluated("mnesia:sync_log().\n")
 
     def start(self) -> None:
         """Start it, for the first time or again, and wait until it serves."""
@@ -143,6 +143,15 @@ class Broker:
             epmd.kill()
             epmd.wait()
             self._epmd = None
+
+    def _evaluated(self, expression: str) -> str:
+        cookie = (self.directory / ".erlang.cookie").read_text()
+        command = ["erl_call", "-c", cookie, "-sname", f"switch{self.port}@localhost", "-e"]
+        done = subprocess.run(
+            command, input=expression, env=self._environment(), capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("{ok, "), done.stdout
+        return done.stdout[5:-1]
 
     def _serves(self) -> bool:
         try:

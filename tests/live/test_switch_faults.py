@@ -140,6 +140,7 @@ def test_a_broker_killed_under_load_only_delays(switch: Installation) -> None:
     """Intake goes on while the broker is down; everything is there once it is back, with nothing to do by hand."""
     with loaded(switch) as load:
         switch.until(lambda: len(load.acknowledged) > 50)
+        switch.broker.remember()
         switch.broker.kill()
         before = len(load.acknowledged)
         switch.until(lambda: len(load.acknowledged) > before + 200)
