@@ -55,7 +55,7 @@ class Control:
             raise NotFound(f"there is no verb {verb!r}", f"没有命令 {verb!r}")
         known = dict(arguments)
         if verb in NEED_REASON:
-            if not str(known.get("reason", "")).strip():
+            if not str(known.get("reason") or "").strip():
                 raise Refused("a change needs a reason", "变更操作必须说明理由", code="SWX-7021")
             known["actor"] = actor
         try:
@@ -152,7 +152,7 @@ class Control:
         for head in shown:
             head["answers"] = [{"code": a[0], "stage": a[1], "outcome": a[2]} for a in head["answers"]]
         if unmatched:
-            shown = [head for head in shown if head["code"] in ("parked", "SWX-2020")][:limit]
+            shown = [head for head in shown if head["state"] == "RECEIVED" or head["code"] == "SWX-2020"][:limit]
         return shown
 
     # -- changing ------------------------------------------------------------------------------------------------
@@ -183,6 +183,8 @@ class Control:
         return await self._hold(f"endpoint:{name}", state, reason, actor)
 
     async def _hold(self, subject: str, state: str, reason: str, actor: str) -> dict[str, str]:
+        if state not in ("held", ""):
+            raise Refused(f"{state!r} is neither 'held' nor empty", f"{state!r} 既不是 held 也不为空")
         await self._daemon.hold(subject, state, actor, reason)
         self._daemon.log.info("subject.held" if state else "subject.resumed", subject=subject, actor=actor)
         return {"subject": subject, "state": state or "active"}

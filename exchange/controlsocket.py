@@ -63,7 +63,8 @@ async def serve_control(call: Call, path: Path, log: Any) -> ControlSocket:
 
 def _make_room(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # left by a daemon that was killed
+    if path.is_socket():
+        path.unlink()  # left by a daemon that was killed
 
 
 def _peer(connection: socket.socket) -> str:

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import evolve
+
 from exchange.instants import Instant
 from exchange.model import Delivery
 
@@ -75,7 +77,8 @@ class Lane:
         self.cancel(delivery.keys)
         self._known[delivery.id] = delivery
         self._flying.add(delivery.id)
-        self.last = max(self.last, delivery.id)
+        if not self.more:  # else a refill from there would miss what waits in the store
+            self.last = max(self.last, delivery.id)
         for key in delivery.keys:
             self._queues.setdefault(key, deque()).append(delivery.id)
 
@@ -89,7 +92,7 @@ class Lane:
         """Add a delivery; False when it stays in the store for a later refill."""
         if delivery.id in self._known:
             return True
-        if self.more or len(self._known) >= self._active:
+        if (self.more or len(self._known) >= self._active) and delivery.id > self.last:
             self.more = True
             return False
         self._add(delivery)
@@ -139,6 +142,11 @@ class Lane:
             self._flying.discard(delivery.id)
             self._known[delivery.id] = delivery
             heapq.heappush(self._ready, (delivery.due_at, delivery.id))
+
+    def advance(self, by: Instant) -> None:
+        """Make everything due *by* microseconds earlier."""
+        self._known = {id: evolve(d, due_at=d.due_at - by) for id, d in self._known.items()}
+        self._ready = [(due_at - by, id) for due_at, id in self._ready]
 
     def drop(self, id: Id) -> None:
         """Forget a delivery, wherever it stands; what waited behind it moves up."""

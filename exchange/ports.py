@@ -186,6 +186,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Commit what was asked and close."""
 
+    def probe(self) -> Awaitable[None]:
+        """Write something that changes nothing: raises StoreError while nothing can be written."""
+
     def receive(self, parcel: Parcel, endpoint: Endpoint, at: Instant) -> Awaitable[Arrival]:
         """Keep a parcel: from now on it is RECEIVED. A Spool's file becomes the store's, which removes the name."""
 

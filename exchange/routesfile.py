@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -144,7 +145,7 @@ def bundle(path: Path) -> str:
         if not found:
             raise ConfigurationError([f"{path.name}:1:1: include: no file matches {pattern!r}"])
         for name in found:
-            texts[str(Path(name).relative_to(path.parent))] = _text(Path(name))
+            texts[os.path.relpath(name, path.parent)] = _text(Path(name))
     return "".join(f"{MARK}{name}\n{text.rstrip()}\n" for name, text in texts.items())
 
 
@@ -177,10 +178,12 @@ def load(
     for row in imported:
         builder.imported(row)
     files = []
-    for name, part in unbundle(text):
+    for name, part in unbundle(text) or [("routes.yaml", text)]:
         try:
             document = read(part, name)
             files.append((document, _file_model(document)))
+            if document.data is None:
+                builder.problems.append(f"{name}:1:1: the file is empty")
         except ConfigurationError as why:
             builder.problems += why.problems
     for add in (builder.parties, builder.endpoints, builder.routes):
@@ -219,17 +222,28 @@ class _Builder:
                 yield i, model.model_validate(row)
             except ValidationError as why:
                 self.problems += document.problems(why, model, (key, i))
-                if isinstance(row, dict):
-                    self._wrong.update(str(row[name]) for name in ("code", "name") if name in row)
+                nested = row.get("endpoints") if isinstance(row, dict) else None
+                for one in (row, *(nested if isinstance(nested, list) else ())):
+                    if isinstance(one, dict):
+                        self._wrong.update(str(one[name]) for name in ("code", "name") if name in one)
 
     def imported(self, row: Mapping[str, Any]) -> None:
-        """Add a party that was imported into the store; it was checked then."""
+        """Add a party that was imported into the store; each row by itself was checked then."""
         party = PartyRow.model_validate(row)
-        self._parties[party.code] = self._party(party, [])
+        problems = self._strange_ids(party)
+        self._parties[party.code] = self._party(party, problems)
         for endpoint in party.endpoints:
+            if endpoint.name in self._endpoints:
+                problems.append(f"endpoint {endpoint.name!r} is there twice")
             kind = plugins.load("adapters", endpoint.kind)
             options = kind.Options.model_validate(endpoint.model_extra or {}, context={"home": self._folder})
             self._endpoints[endpoint.name] = _endpoint(endpoint, party.code, options)
+        self.problems += [f"imported:1:1: party {party.code!r}: {text}" for text in problems]
+
+    def _strange_ids(self, row: PartyRow) -> list[str]:
+        """Take note of the ids of a party, and return those that another one has."""
+        found = {name: self._ids.setdefault(name, row.code) for name in row.ids}
+        return [f"id {name!r} belongs to party {owner!r} already" for name, owner in found.items() if owner != row.code]
 
     def _party(self, row: PartyRow, problems: list[str]) -> Party:
         certificates = []
@@ -251,9 +265,7 @@ class _Builder:
             problems: list[str] = []
             if row.code in self._parties:
                 problems.append(f"party {row.code!r} stands here twice, or was imported")
-            for name in row.ids:
-                if self._ids.setdefault(name, row.code) != row.code:
-                    problems.append(f"id {name!r} belongs to party {self._ids[name]!r} already")
+            problems += self._strange_ids(row)
             problems += self._unknown("signature profile", row.agreement.profiles, self._known.profiles)
             problems += self._unknown("signing key", [row.signing_key] * bool(row.signing_key), self._known.keys)
             self._parties[row.code] = self._party(row, problems)

@@ -46,6 +46,7 @@ class Sending:
         self._kept: dict[tuple[int, int], int] = {}  # deliveries whose payload is in memory, and its bytes
         self._bytes = 0
         self._stopping = False
+        self._seen: Instant = 0  # the latest that the clock showed
         self.table = RoutingTable()
         self.held: Collection[str] = ()
 
@@ -146,6 +147,7 @@ class Sending:
 
     async def _pump(self, name: str) -> None:
         """Send what is due in one lane until nothing is, or the window is full."""
+        looked_at = self._now()
         try:
             while not self._stopping:
                 lane, endpoint = self._lanes[name], self.table.endpoints.get(name)
@@ -154,7 +156,8 @@ class Sending:
                 if lane.wants_refill:
                     lane.refill(list(await self._store.due(name, lane.last, REFILL)), REFILL)
                 room = self._window(endpoint) - lane.flying
-                batch = lane.ready(self._now(), room) if room > 0 else []
+                looked_at = self._now()
+                batch = lane.ready(looked_at, room) if room > 0 else []
                 if not batch:
                     return
                 for delivery in await self._claim(batch, lane):
@@ -164,7 +167,7 @@ class Sending:
             self._set_timer(name, PAUSE_SECONDS)
         finally:
             self._busy.discard(name)
-            self._set_due_timer(name)
+            self._set_due_timer(name, looked_at)
 
     async def _claim(self, batch: list[Delivery], lane: Lane) -> Sequence[Delivery]:
         """Count the attempts on disk; a disk that can't be written doesn't stop what is in memory."""
@@ -186,10 +189,10 @@ class Sending:
         self._bytes -= self._kept.pop(id, 0)
         lane.drop(id)
 
-    def _set_due_timer(self, name: str) -> None:
+    def _set_due_timer(self, name: str, looked_at: Instant) -> None:
         lane = self._lanes.get(name)
         due = lane.next_due() if lane else None
-        if due is not None and due > self._now():  # what is due already waits for room, or for its endpoint
+        if due is not None and due > looked_at:  # what was due already waits for room, or for its endpoint
             self._set_timer(name, (due - self._now()) / SECOND)
         elif lane is not None and lane.idle:
             del self._lanes[name]
@@ -231,9 +234,17 @@ class Sending:
             return self._not_yet(endpoint, delivery, Transient(text, text, code="SWX-3011"))
         return Outcome(delivery, "deliver", self._now())
 
-    def give_up_stuck(self) -> None:
-        """End attempts that neither end nor fail; to be called now and then."""
-        limit = self._now() - int(STUCK_SECONDS * SECOND)
+    def look_at_clock(self) -> None:
+        """End attempts that neither end nor fail, and follow a clock that was set back; to be called now and then."""
+        now = self._now()
+        if (back := self._seen - now) > SECOND:
+            self._log.warning("clock.set_back", seconds=back // SECOND)
+            self._attempts = {id: (task, began - back) for id, (task, began) in self._attempts.items()}
+            for lane in self._lanes.values():
+                lane.advance(back)
+            self.resume()
+        self._seen = now
+        limit = now - int(STUCK_SECONDS * SECOND)
         for task, began in list(self._attempts.values()):
             if began < limit:
                 task.cancel()
@@ -292,7 +303,9 @@ class Sending:
         self._stopping = True
         for timer in self._timers.values():
             timer.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self._tasks and (left := end - loop.time()) > 0:  # attempts that end leave their outcomes to be written
+            await asyncio.wait(self._tasks, timeout=left)
         for task in self._tasks:
             task.cancel()

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -152,10 +153,12 @@ class Daemon:
         """Return what a routing table may refer to here."""
         return routesfile.Known(self.catalogue.types, self.catalogue.business_fields, tuple(PROFILES))
 
-    async def check(self, text: str, generation: int = 0) -> tuple[RoutingTable, list[routesfile.Test]]:
-        """Build the table of a bundle. Raises ConfigurationError with every mistake."""
+    async def check(
+        self, text: str, generation: int = 0, rows: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[RoutingTable, list[routesfile.Test]]:
+        """Build the table of a bundle and of imported parties, *rows* among them. Raises ConfigurationError."""
         folder = self.installation.path(self.installation.settings.routes).parent
-        imported = await self.store.parties()
+        imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=self.known(), imported=imported, generation=generation)
 
     async def publish(self, text: str, actor: str, reason: str) -> Generation:
@@ -223,9 +226,10 @@ class Daemon:
                 await self.change([Change(read_id(head["id"]), "release", actor, reason, self.now())])
 
     async def import_parties(self, rows: Sequence[Mapping[str, Any]], actor: str, reason: str) -> int:
-        """Keep parties in the store and take them into the table in force."""
-        count: int = await self.store.import_parties(rows, actor, reason, self.now())
+        """Keep parties in the store and take them into the table in force. Raises ConfigurationError; then none is."""
         (current,) = await self.store.generations(1)
+        await self.check(current.text, rows=rows)
+        count: int = await self.store.import_parties(rows, actor, reason, self.now())
         await self._put_in_force(current)
         return count
 
@@ -236,7 +240,7 @@ class Daemon:
             self.switch.sending.drop(changed.withdrawn)
             self.switch.sending.push(changed.deliveries)
             if changed.arrivals:
-                await self.switch.again(changed.arrivals)
+                await self.switch.patiently(partial(self.switch.again, changed.arrivals))
         return done
 
     def readiness(self) -> dict[str, tuple[bool, str]]:
@@ -259,19 +263,27 @@ class Daemon:
             await asyncio.sleep(seconds)
 
     async def _watch_disk(self) -> None:
-        """Close intake while the disk is nearly full; deciding and sending go on with what is left."""
+        """Close intake while the disk is nearly full or can't be written; deciding and sending go on as they can."""
         store = self.installation.settings.store
         folder: Path = self.installation.path(store.folder)
         free = shutil.disk_usage(folder).free
-        if free < store.reserve_bytes and self.switch.refusing is None:
-            self.switch.refusing = FULL
-            self.log.error("intake.closed", code=FULL.code, en=FULL.en, zh=FULL.zh, free_bytes=free)
-        elif free >= store.reserve_bytes and self.switch.refusing is FULL:
-            self.switch.refusing = None
+        why = FULL if free <= store.reserve_bytes else await self._trouble()
+        before, self.switch.refusing = self.switch.refusing, why
+        if why is not None and (before is None or before.code != why.code):
+            self.log.error("intake.closed", code=why.code, en=why.en, zh=why.zh, free_bytes=free)
+        elif why is None and before is not None:
             self.log.info("intake.opened", free_bytes=free)
 
+    async def _trouble(self) -> StoreError | None:
+        """Return why the store can't be written, if so: a disk can have space and be read-only all the same."""
+        try:
+            await self.store.probe()
+        except StoreError as why:
+            return why
+        return None
+
     async def _look_at_deadlines(self) -> None:
-        self.switch.sending.give_up_stuck()
+        self.switch.sending.look_at_clock()
         late = await self.store.overdue(self.now())
         self.missing = late.missing
         for message, party in late.receipts:
@@ -296,10 +308,11 @@ class Daemon:
             chore.cancel()
         for listener in self.listeners:
             await listener.stop()
-        await asyncio.gather(*(adapter.stop() for adapter in self.adapters.values()), return_exceptions=True)
         if hasattr(self, "switch"):
             await self.switch.stop()
             await self.switch.sending.stop()
+        await asyncio.gather(*(adapter.stop() for adapter in self.adapters.values()), return_exceptions=True)
+        if hasattr(self, "switch"):
             self.explainer.stop()
             await self.store.close()
             self.pulse.stop()

@@ -120,14 +120,19 @@ def load(path: Path | None) -> Installation:
         return Installation(Path.cwd(), Settings(), read("", "switchd.yaml"))
     try:
         document = read(path.read_text("utf-8"), path.name)
-    except OSError as why:
-        raise ConfigurationError([f"{path}:1:1: can't be read: {why.strerror}"]) from None
+    except (OSError, UnicodeDecodeError) as why:
+        raise ConfigurationError([f"{path}:1:1: can't be read: {getattr(why, 'strerror', why)}"]) from None
     try:
         settings = Settings.model_validate({} if document.data is None else document.data)
     except ValidationError as why:
         raise ConfigurationError(document.problems(why, Settings)) from None
     installation = Installation(path.resolve().parent, settings, document)
     problems: list[str] = []
+    for section, chosen in (("store", settings.store.kind), ("token", settings.token.kind)):
+        try:
+            plugins.load(f"{section}s", chosen)
+        except ConfigurationError as why:
+            problems += [document.problem((section, "kind"), p) for p in why.problems]
     for kind in settings.adapters:
         try:
             installation.adapter(kind)

@@ -71,7 +71,7 @@ class Switch:
         self.refusing: ExchangeError | None = None  # set while intake is closed: disk full, stopping
         self.undecided = 0  # arrivals taken and not concluded
         self._unsorted: deque[Arrival] = deque()
-        self._unsorted_bytes = 0
+        self._undecided_bytes = 0
         self._unsigned: list[Arrival] = []
         self._suspects: deque[int] = deque()
         self._wake = asyncio.Event()
@@ -88,21 +88,24 @@ class Switch:
                 f"{parcel.name}：{parcel.size} 字节超过上限 {limit} 字节：请拆分后发送",
             )
         if self.refusing is not None:
-            raise self.refusing
-        if self.undecided >= self._limits.backlog or self._unsorted_bytes >= self._limits.backlog_bytes:
+            raise self.refusing.with_traceback(None)  # else it remembers every refusal, and its parcel
+        if self.undecided >= self._limits.backlog or self._undecided_bytes >= self._limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
         began = perf_counter()
         arrival = await self._store.receive(parcel, endpoint, self._now())
         self._meter.stage("receive", perf_counter() - began)
         party = self.table.parties.get(endpoint.party)
         self._meter.received(endpoint.kind, party.role if party else "")
-        self.undecided += 1
+        self._count(arrival)
         self._add(arrival)
         return show_id(arrival.id)
 
+    def _count(self, arrival: Arrival, n: int = 1) -> None:
+        self.undecided += n
+        self._undecided_bytes += n * arrival.parcel.size
+
     def _add(self, arrival: Arrival) -> None:
         self._unsorted.append(arrival)
-        self._unsorted_bytes += arrival.parcel.size
         self._wake.set()
 
     # -- sort ----------------------------------------------------------------------------------------------------
@@ -125,7 +128,7 @@ class Switch:
     async def again(self, messages: Sequence[int]) -> None:
         """Sort messages that are RECEIVED once more: released, requeued, or receipts whose cause has come."""
         for arrival in await self._store.arrivals(messages):
-            self.undecided += 1
+            self._count(arrival)
             self._add(arrival)
 
     def _spawn(self, work: Any) -> None:
@@ -134,24 +137,22 @@ class Switch:
         task.add_done_callback(self._tasks.discard)
 
     async def _sort_for_ever(self) -> None:
-        await self._patiently(self._sort_suspects)
+        await self.patiently(self._sort_suspects)
         while True:
             await self._wake.wait()
             batch = self._next_batch()
             if not batch:
                 self._wake.clear()
                 continue
-            await self._patiently(partial(self.sort, batch))
+            await self.patiently(partial(self.sort, batch))
 
     def _next_batch(self) -> list[Arrival]:
         batch: list[Arrival] = []
         while self._unsorted and len(batch) < BATCH:
-            arrival = self._unsorted.popleft()
-            self._unsorted_bytes -= arrival.parcel.size
-            batch.append(arrival)
+            batch.append(self._unsorted.popleft())
         return batch
 
-    async def _patiently(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def patiently(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work* until it succeeds: nothing was changed by an attempt that failed, and nothing may be lost."""
         while True:
             try:
@@ -169,11 +170,12 @@ class Switch:
             ids = [self._suspects.popleft() for _ in range(min(count, len(self._suspects)))]
             try:
                 arrivals = await self._store.arrivals(ids, count_try=alone > 0)
-                self.undecided += len(arrivals)
-                await self.sort(arrivals)
             except StoreError:
                 self._suspects.extendleft(reversed(ids))
                 raise
+            for arrival in arrivals:
+                self._count(arrival)
+            await self.patiently(partial(self.sort, arrivals))
             alone -= 1
 
     async def sort(self, arrivals: Sequence[Arrival]) -> None:
@@ -187,10 +189,10 @@ class Switch:
             for arrival in arrivals
         ]
         plain = [e for e in examined if not _unexplained(e)]
+        await self._conclude(*_apart(plain), table=table, at=at)
         for one in examined:
             if _unexplained(one):
-                self._spawn(self._patiently(partial(self._conclude_explained, one, table)))
-        await self._conclude(*_without_twins(plain), table=table, at=at)
+                self._spawn(self.patiently(partial(self._conclude_explained, one, table)))
         if arrivals:
             self._meter.stage("sort", (perf_counter() - began) / len(arrivals), len(arrivals))
 
@@ -234,10 +236,12 @@ class Switch:
         contexts = await self._store.context([e.question for e in asked]) if asked else ()
         known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
         decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
-        decided, sealed = await self._seal(decided, table, at)
+        decided, sealed, unsigned = await self._seal(decided, table, at)
         await self._write([self._conclusion(e, d, sealed.get(e.arrival.id, NOTHING), table, at) for e, d in decided])
-        if later:  # twins of the ones just written: now the store knows their elder
-            await self._conclude(*_without_twins(later), table=table, at=at)
+        for arrival, why in unsigned:
+            self._wait_for_token(arrival, why)
+        if later:  # what the ones just written are an answer for: now the store knows them
+            await self.patiently(partial(self._conclude, *_apart(later), table=table, at=at))
 
     def _decide(self, examined: Examined, context: Context, table: RoutingTable, at: Instant) -> Decision:
         try:
@@ -264,8 +268,8 @@ class Switch:
 
     async def _seal(
         self, decided: list[tuple[Examined, Decision]], table: RoutingTable, at: Instant
-    ) -> tuple[list[tuple[Examined, Decision]], dict[int, dict[int, bytes]]]:
-        """Sign what is to be sealed; what the token can't sign now is decided again a little later."""
+    ) -> tuple[list[tuple[Examined, Decision]], dict[int, dict[int, bytes]], list[tuple[Arrival, TokenError]]]:
+        """Sign what is to be sealed; what the token can't sign now comes back, to be decided a little later."""
         wanted: dict[tuple[int, str, str], Seal] = {}
         for e, decision in decided:
             for planned in decision.planned:
@@ -273,15 +277,16 @@ class Switch:
                     seal_ = Seal(e.arrival.parcel.read(), e.opened.tree, planned.sign, planned.key)
                     wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
         if not wanted:
-            return decided, {}
+            return decided, {}, []
         results = dict(zip(wanted, await seal(self._token, list(wanted.values())), strict=True))
         errors = {place[0]: why for place, why in results.items() if isinstance(why, Exception)}
         kept: list[tuple[Examined, Decision]] = []
         sealed: dict[int, dict[int, bytes]] = {}
+        unsigned: list[tuple[Arrival, TokenError]] = []
         for e, decision in decided:
             why = errors.get(e.arrival.id)
             if isinstance(why, TokenError):
-                self._wait_for_token(e.arrival, why)
+                unsigned.append((e.arrival, why))
                 continue
             if why is not None:
                 decision = self._decide(evolve(e, message=None, error=why), Context(), table, at)
@@ -291,7 +296,7 @@ class Switch:
                 if p.sign and isinstance(body := results[e.arrival.id, p.sign, p.key], bytes)
             }
             kept.append((e, decision))
-        return kept, sealed
+        return kept, sealed, unsigned
 
     def _wait_for_token(self, arrival: Arrival, why: TokenError) -> None:
         """Keep an arrival until the token can sign again; it counts as backlog, so intake slows down at a bound."""
@@ -313,8 +318,9 @@ class Switch:
             raise
         except Exception as why:  # one of them is poison for the store: find it, hold it, go on
             if len(conclusions) > 1:
+                self._give_back(conclusions)
                 for one in conclusions:
-                    await self._write([one])
+                    await self.patiently(partial(self._write, [evolve(one, started=())]))
                 return
             self._give_back(conclusions)
             (one,) = conclusions
@@ -327,7 +333,7 @@ class Switch:
 
     def _after(self, conclusion: Conclusion, concluded: Concluded) -> None:
         """Start what the store has just made durable."""
-        self.undecided -= 1
+        self._count(conclusion.arrival, -1)
         if not concluded.deliveries:
             self._give_back([conclusion])  # an operator was faster
         decision, arrival = conclusion.decision, conclusion.arrival
@@ -347,7 +353,7 @@ class Switch:
         self.sending.push(concluded.deliveries)
         self.sending.ring(concluded.mailed)
         if concluded.rejoin:
-            self._spawn(self._patiently(partial(self.again, concluded.rejoin)))
+            self._spawn(self.patiently(partial(self.again, concluded.rejoin)))
 
 
 NOTHING: Final[Mapping[int, bytes]] = {}
@@ -364,14 +370,23 @@ def _unexplained(examined: Examined) -> bool:
     return isinstance(examined.error, Invalid) and examined.error.question is not None
 
 
-def _without_twins(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]:
-    """Split off those that carry the same id as an earlier one of the batch: they are decided after it."""
-    seen: set[tuple[str, str, str]] = set()
+def _apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]:
+    """Split off those that an earlier one of the batch must be written before: its twins, and receipts about it."""
+    mixed = any(one.message is not None and one.message.type.kind == "receipt" for one in examined)
+    twins: set[tuple[str, str, str]] = set()
+    causes: set[str] = set()
     first: list[Examined] = []
     later: list[Examined] = []
     for one in examined:
-        name = (one.message.sender, one.message.type.name, one.message.envelope.own_id) if one.message else None
-        (later if name in seen else first).append(one)
-        if name is not None:
-            seen.add(name)
+        if one.message is None:
+            first.append(one)
+            continue
+        message, envelope = one.message, one.message.envelope
+        name = message.sender, message.type.name, envelope.own_id
+        values = {value for document in envelope.documents for value in document.indexed()} if mixed else set()
+        answers = message.type.kind == "receipt"
+        (later if name in twins or (answers and not causes.isdisjoint(values)) else first).append(one)
+        twins.add(name)
+        if not answers:
+            causes |= values
     return first, later

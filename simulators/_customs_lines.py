@@ -43,6 +43,7 @@ class FolderLine:
 
     def take(self) -> Iterable[bytes]:
         """See ``Line``."""
+        self._inbox.mkdir(parents=True, exist_ok=True)  # whoever owns it may have made it anew
         complete = (path for path in self._inbox.iterdir() if path.is_file() and not _unfinished(path.name))
         for path in sorted(complete, key=lambda path: (path.stat().st_mtime_ns, path.name))[:AT_ONCE]:
             body = path.read_bytes()

@@ -35,6 +35,7 @@ __all__ = [
     "answer",
     "inventory",
     "order",
+    "padded",
     "running",
     "switchd_yaml",
 ]
@@ -85,6 +86,13 @@ def answer(*numbers: int, code: str = "120", own: int = 0) -> bytes:
     return text.replace("4000-8002-", f"4000-82{own:02d}-").encode()
 
 
+def padded(body: bytes, size: int) -> bytes:
+    """Return *body* with comments behind it: *size* bytes of XML that can be read."""
+    comment = b"<!--" + b"." * (1024 * 1024 - 7) + b"-->"  # libxml2 refuses a text over 10 MB
+    comments, rest = divmod(size - len(body), len(comment))
+    return body + comment * comments + b" " * rest
+
+
 # -- the house ---------------------------------------------------------------------------------------------------
 
 Far = dict[str, Exception | Callable[[Parcel], Awaitable[None]]]  # endpoint -> what its peer does; else it takes all
@@ -115,11 +123,19 @@ class House:
         """Hand a parcel in as the peer of an endpoint in memory; return its id."""
         return await self.memory.give(endpoint, Parcel(name, body))
 
+    async def together(self, *bodies: bytes, endpoint: str = "ent1-box") -> list[str]:
+        """Hand in parcels so that they are sorted in one batch; return their ids in the order of arrival."""
+        return sorted(await asyncio.gather(*(self.give(endpoint, body) for body in bodies)), key=read_id)
+
     async def until(self, happened: Callable[[], Any], seconds: float = 20.0) -> None:
         """Wait until something has happened."""
         async with asyncio.timeout(seconds):
             while not happened():  # noqa: ASYNC110 - anything may be waited for
                 await asyncio.sleep(0.002)
+
+    async def until_logged(self, event: str, times: int = 1) -> None:
+        """Wait until an event was logged so many times."""
+        await self.until(lambda: len(self.logged(event)) >= times)
 
     async def settle(self, seconds: float = 20.0) -> None:
         """Wait until everything taken is decided and everything due is sent."""
@@ -140,6 +156,12 @@ class House:
         await self.daemon._look_at_deadlines()
         self.switch.sending.resume()
 
+    def kill(self) -> None:
+        """Lose everything that is only in memory, as kill -9 does; then leave the block."""
+        self.switch.sending._stopping = True
+        for task in (*self.switch._tasks, *self.switch.sending._tasks):
+            task.cancel()
+
     async def ask(self, verb: str, /, actor: str = "zhang", **arguments: Any) -> Any:
         """Do what switchctl would."""
         return await self.control(verb, arguments, actor)
@@ -156,6 +178,10 @@ class House:
     async def state(self, id: str) -> str:
         """Return the state of a message."""
         return (await self.life(id))["state"]  # type: ignore[no-any-return]
+
+    async def states(self, *ids: str) -> list[str]:
+        """Return the states of messages."""
+        return [await self.state(id) for id in ids]
 
     async def told(self, id: str, event: str) -> list[dict[str, Any]]:
         """Return the journal lines of one event of a message."""
@@ -185,6 +211,26 @@ class House:
 
         setattr(self.daemon.store, verb, gated)
         return gate
+
+    async def orders(self, *numbers: int) -> list[str]:
+        """Hand in orders, one after the other; return their ids once they are decided."""
+        ids = [await self.give("ent1-box", order(n)) for n in numbers]
+        await self.decided()
+        return ids
+
+    async def hold_endpoint(self, endpoint: str, state: str = "held") -> None:
+        """Hold an endpoint, or resume it where *state* is empty."""
+        await self.ask("endpoint.hold", name=endpoint, state=state, reason="works on the line")
+
+    async def delivery(self, id: str, endpoint: str = "customs-queue") -> dict[str, Any]:
+        """Return what became of a message at an endpoint."""
+        found: list[dict[str, Any]] = [d for d in (await self.life(id))["deliveries"] if d["endpoint"] == endpoint]
+        return found[0]
+
+    def numbers(self, endpoint: str = "customs-queue") -> list[int]:
+        """Return the order numbers in what was sent to an endpoint, in the order of sending."""
+        found = [re.search(rb"orderNo>ORDER-(\d+)<", parcel.read()) for parcel in self.sent(endpoint)]
+        return [int(match[1]) for match in found if match]
 
     def sent(self, endpoint: str) -> list[Parcel]:
         """Return what was sent to an endpoint in memory."""

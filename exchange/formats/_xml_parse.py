@@ -69,6 +69,8 @@ def _refuse_before_parsing(payload: bytes) -> None:
     view = _ascii_view(payload) if _UTF16.match(payload) else payload
     if _DOCTYPE.match(view):
         raise _doctype()
+    if view is not payload and (charset := _declared(view)) and not charset.startswith("UTF-16"):
+        raise _bad_charset(f"it declares {charset}, but its bytes are UTF-16", f"声明为 {charset}，实际为 UTF-16")
     if len(view) > SMALL:
         _refuse_crowds(view)
 

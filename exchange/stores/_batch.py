@@ -41,17 +41,22 @@ class Batcher:
         self._observe = observe or (lambda size: None)
         self._loop = asyncio.get_running_loop()
         self._asked: SimpleQueue[tuple[Request, asyncio.Future[Any]] | None] = SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
     def ask(self, verb: str, argument: Any) -> asyncio.Future[Any]:
-        """Ask for one thing; the future resolves once its batch is on disk."""
+        """Ask for one thing; the future resolves once its batch is on disk. Once closed, it is a StoreError."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._asked.put(((verb, argument), future))
+        if self._closed:
+            future.set_exception(StoreError("the store is closed", "存储已关闭", code="SWX-6060"))
+        else:
+            self._asked.put(((verb, argument), future))
         return future
 
     async def close(self) -> None:
         """Apply what was asked, then end the thread."""
+        self._closed = True
         self._asked.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
 

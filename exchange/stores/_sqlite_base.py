@@ -1,32 +1,37 @@
 """One SQLite database: connection, migrations, partitions, names, bodies, journal lines, transactions.
 
 Everything here runs in the thread that writes. A transaction that fails leaves nothing behind: what this room keeps
-in memory (names, partitions, counters) is read anew after a rollback.
+in memory (names, partitions, counters) is read anew before the next.
 """
 
 from __future__ import annotations
 
-import os
+import errno
+import fcntl
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import zstandard
 
-from exchange.errors import NotFound, StoreError
+from exchange.errors import StoreError
 from exchange.instants import ID_BITS, Instant, day_number
 from exchange.model import Parcel, Spool
+from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._words import EVENT
 
 SQL: Final = Path(__file__).parent
 SEQ_BLOCK: Final = 1 << 20  # events numbered with one visit to the counter
-RAW: Final = 0  # dictionary number of bodies that aren't compressed
-SMALL: Final = 512  # bytes under which compressing doesn't pay
 LARGE: Final = 256 * 1024  # bytes over which a body is a file
+DISK: Final = {  # what the file system says -> what SQLite would
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.EACCES: sqlite3.SQLITE_PERM,
+}
 Connect = Callable[[str], sqlite3.Connection]
 
 
@@ -54,8 +59,7 @@ def store_errors() -> Iterator[None]:
     except sqlite3.Error as why:
         raise _store_error(getattr(why, "sqlite_errorcode", 0) & 0xFF, str(why), why) from why
     except OSError as why:
-        full = why.errno in (28, 122)  # no space, quota
-        raise _store_error(sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_IOERR, str(why), why) from why
+        raise _store_error(DISK.get(why.errno or 0, sqlite3.SQLITE_IOERR), str(why), why) from why
 
 
 def _store_error(code: int, text: str, why: Exception) -> Exception:
@@ -82,65 +86,6 @@ def _store_error(code: int, text: str, why: Exception) -> Exception:
     return why
 
 
-class Bodies:
-    """Payloads at rest: compressed in a row, or, when large, a file of their own. One for each thread."""
-
-    def __init__(self, folder: Path, dictionaries: Callable[[int], bytes]) -> None:
-        self.folder = folder
-        self._dictionaries = dictionaries
-        self._compressor: tuple[int, zstandard.ZstdCompressor] | None = None
-        self._decompressors: dict[int, zstandard.ZstdDecompressor] = {}
-
-    def pack(self, body: bytes, dictionary: int) -> tuple[int, bytes]:
-        """Return (dictionary, bytes) to store for a small body."""
-        if len(body) < SMALL:
-            return RAW, body
-        if self._compressor is None or self._compressor[0] != dictionary:
-            self._compressor = dictionary, zstandard.ZstdCompressor(level=3, dict_data=self._dictionary(dictionary))
-        return dictionary, self._compressor[1].compress(body)
-
-    def unpack(self, dictionary: int, body: bytes) -> bytes:
-        """Return what ``pack`` was given."""
-        if dictionary == RAW:
-            return body
-        if dictionary not in self._decompressors:
-            data = self._dictionary(dictionary)
-            self._decompressors[dictionary] = zstandard.ZstdDecompressor(dict_data=data)
-        return self._decompressors[dictionary].decompress(body)
-
-    def _dictionary(self, number: int) -> zstandard.ZstdCompressionDict:
-        data = self._dictionaries(number)
-        return zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-
-    def path(self, message: int, suffix: str = "") -> Path:
-        """Return where a large body of *message* lies."""
-        return self.folder / str(message >> ID_BITS) / f"{message}{suffix}"
-
-    def keep(self, path: Path, body: bytes | Spool) -> None:
-        """Put a large body into its file, durably; a Spool's file is linked, not copied."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # left by a transaction that never was
-        if isinstance(body, Spool):
-            os.link(body.path, path)
-        else:
-            with path.open("wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-        for folder in (path.parent, self.folder):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-
-    def spool(self, path: Path, size: int, digest: bytes) -> Spool:
-        """Return the large body in *path*. Raises NotFound when retention took it."""
-        if not path.exists():
-            raise NotFound(f"the payload file {path.name} is gone", f"报文文件 {path.name} 已不存在")
-        return Spool(path, size, digest)
-
-
 class Database:
     """The writing side of one database file, and the folder beside it that holds large payloads."""
 
@@ -152,15 +97,22 @@ class Database:
         self.bodies = Bodies(folder / "payloads", self._dictionary_body)
         self._lines: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
         self._adopted: list[Path] = []  # spool files that this transaction has linked into our own folder
+        self._stale = False  # what is kept in memory may be of a transaction that never was
+        self._opened = ExitStack()
 
     def open(self, file: str = "switch.db") -> None:
         """Open or create the database and bring its tables to the newest form."""
-        with store_errors():
+        with store_errors(), ExitStack() as opened:
             self.bodies.folder.mkdir(parents=True, exist_ok=True)
-            self.connection = self._connect(str(self.folder / file) if file != ":memory:" else file)
+            self.folder.chmod(0o700)  # whole messages lie in it
+            if file != ":memory:":
+                opened.enter_context(_only_one(self.folder))
+                file = str(self.folder / file)
+            self.connection = opened.enter_context(closing(self._connect(file)))
             self._migrate()
             self.reload()
             self._learn_sample()
+            self._opened = opened.pop_all()
 
     def reload(self) -> None:
         """Read back what is kept in memory; after a rollback that is what was before."""
@@ -182,11 +134,10 @@ class Database:
 
     def _migrate(self) -> None:
         done = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        for number, script in _scripts("main"):
-            if number > done:
-                with self.transaction():
-                    self._script(script)
-                    self.connection.execute(f"PRAGMA user_version = {number}")
+        for number, script in _scripts("main", done):
+            with self.transaction():
+                self._script(script)
+                self.connection.execute(f"PRAGMA user_version = {number}")
         for kind in ("day", "week"):
             rows = self.connection.execute("SELECT number, version FROM partition WHERE kind = ?", (kind,)).fetchall()
             for partition, version in rows:
@@ -194,10 +145,9 @@ class Database:
                     self._upgrade(kind, partition, version)
 
     def _upgrade(self, kind: str, partition: int, version: int) -> None:
-        for number, script in _scripts(kind):
-            if number > version:
-                self._script(script.replace("$n", str(partition)))
-                version = number
+        for number, script in _scripts(kind, version):
+            self._script(script.replace("$n", str(partition)))
+            version = number
         self.connection.execute("INSERT OR REPLACE INTO partition VALUES (?, ?, ?)", (kind, partition, version))
 
     def _script(self, script: str) -> None:
@@ -300,23 +250,36 @@ class Database:
     # -- transactions --------------------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Write everything or nothing; raises StoreError, and then nothing has changed."""
+    def transaction(self) -> Iterator[bool]:
+        """Write everything or nothing; raises StoreError, and then nothing has changed.
+
+        Tells whether what is kept in memory was read anew because the last transaction came to nothing.
+        """
+        again = self._stale
         with store_errors():
+            if again:
+                self._roll_back()
+                self.reload()
             self.connection.execute("BEGIN IMMEDIATE")
+        self._stale = True
         try:
             with store_errors():
-                yield
+                yield again
                 self._write_lines()
                 self.connection.execute("COMMIT")
-            for path in self._adopted:
-                path.unlink(missing_ok=True)
-            self._adopted.clear()
         except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            self.reload()
+            with suppress(sqlite3.Error):  # a disk that is gone; it is done once the disk is back
+                self._roll_back()
             raise
+        self._stale = False
+        for path in self._adopted:
+            with suppress(OSError):
+                path.unlink()
+        self._adopted.clear()
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
     def _write_lines(self) -> None:
         for day, lines in self._lines.items():
@@ -325,9 +288,32 @@ class Database:
 
     def close(self) -> None:
         """Close the connection."""
-        self.connection.close()
+        self._opened.close()
 
 
-def _scripts(kind: str) -> Sequence[tuple[int, str]]:
-    found = sorted(SQL.glob(f"{kind}-*.sql"))
-    return [(int(path.stem.rpartition("-")[2]), path.read_text("utf-8")) for path in found]
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Keep every other switch out of *folder*. Raises StoreError where one is in it."""
+    with (folder / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"another switch works on the store in {folder}: stop it first, or give this one a folder of its own",
+                f"另一个交换机正在使用存储目录 {folder}：请先停止它，或为本实例另设目录",
+                code="SWX-6080",
+            ) from None
+        yield
+
+
+def _scripts(kind: str, done: int) -> Sequence[tuple[int, str]]:
+    """Return the migrations after number *done*. Raises StoreError where that is newer than all of them."""
+    known = {int(path.stem.rpartition("-")[2]): path for path in SQL.glob(f"{kind}-*.sql")}
+    if done > max(known):
+        raise StoreError(
+            f"the store was written by a newer switch ({kind} tables {done}, this one knows {max(known)}): "
+            "install that version again, or restore a backup from before",
+            f"存储来自更新的版本（{kind} {done}，本版本至 {max(known)}）：请安装该版本，或恢复升级前的备份",
+            code="SWX-6070",
+        )
+    return [(number, known[number].read_text("utf-8")) for number in sorted(known) if number > done]

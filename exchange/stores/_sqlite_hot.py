@@ -330,7 +330,9 @@ class Hot:
         states, delivered, moved, ended, touched = [], [], [], [], []
         for outcome in outcomes:
             id = delivery_id(*outcome.delivery.id)
-            state, documents, patience, counts = known.get(id, ("ANSWERED", 0, None, 0))
+            state, documents, patience, counts, attempts = known.get(id, ("ANSWERED", 0, None, 0, 0))
+            if state == "QUEUED" and attempts < outcome.delivery.attempts:
+                state = "SENDING"  # it was claimed while the disk couldn't be written
             if state != "SENDING":
                 states.append(state)  # a receipt or an operator was faster
                 continue
@@ -345,23 +347,26 @@ class Hot:
                 ended.append((id,))
             else:
                 deadline = outcome.at + patience if state == "DELIVERED" and patience else None
-                moved.append((STATE[state], outcome.due_at, deadline, id))
+                moved.append((STATE[state], outcome.delivery.attempts, outcome.due_at, deadline, id))
             if counts and state in ("DELIVERED", "FAILED"):
                 touched.append(outcome.delivery.message)
         many = self._db.connection.executemany
-        many("UPDATE delivery SET state = ?, due_at = ?, deadline = ? WHERE id = ?", moved)
+        many("UPDATE delivery SET state = ?, attempts = ?, due_at = ?, deadline = ? WHERE id = ?", moved)
         many("DELETE FROM delivery WHERE id = ?", ended)
         self._note_outgoing(delivered)
         finished = self._answers.finish(touched, outcomes[0].at if outcomes else 0)
         return [Settled(s, finished.get(o.delivery.message, "")) for s, o in zip(states, outcomes, strict=True)]
 
-    def _open(self, ids: Sequence[int]) -> dict[int, tuple[str, int, int | None, int]]:
-        found: dict[int, tuple[str, int, int | None, int]] = {}
+    def _open(self, ids: Sequence[int]) -> dict[int, tuple[str, int, int | None, int, int]]:
+        found: dict[int, tuple[str, int, int | None, int, int]] = {}
         for start in range(0, len(ids), MOST):
             part = ids[start : start + MOST]
-            query = f"SELECT id, state, documents, patience, counts FROM delivery WHERE id IN ({marks(len(part))})"
-            for id, state, documents, patience, counts in self._db.connection.execute(query, part):
-                found[id] = (STATES[state], documents, patience, counts)
+            query = (
+                "SELECT id, state, documents, patience, counts, attempts FROM delivery"
+                f" WHERE id IN ({marks(len(part))})"
+            )
+            for id, state, *more in self._db.connection.execute(query, part):
+                found[id] = (STATES[state], *more)
         return found
 
     def _note_outgoing(self, delivered: Sequence[tuple[int, int, int]]) -> None:

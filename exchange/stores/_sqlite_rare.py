@@ -53,6 +53,12 @@ class Rare:
         (count,) = self._execute("SELECT count(*) FROM delivery").fetchone()
         return Backlog(tuple(sorted(set(arrivals))), count, len(sending))
 
+    def probe(self, asked: Sequence[None]) -> Sequence[None]:
+        """Write the first page as it is."""
+        (version,) = self._execute("PRAGMA user_version").fetchone()
+        self._execute(f"PRAGMA user_version = {version}")
+        return asked
+
     def arrivals(self, asked: Sequence[tuple[Sequence[int], bool]]) -> list[list[Arrival]]:
         """Read what waits to be decided."""
         return [
@@ -73,8 +79,16 @@ class Rare:
                     self._db.journal(message, "try", self._db.now(), detail={"tries": row[1] + 1})
                 return self._rows.arrival(message, row[1] + count_try, only)
             return self._rows.arrival(message, 0, only) if only else None
-        except NotFound:
+        except NotFound as why:
+            if row is not None and STATES[row[0]] == "RECEIVED":
+                self._hold_lost(message, why)
             return None
+
+    def _hold_lost(self, message: int, why: NotFound) -> None:
+        """Hold a message whose bytes are gone from disk: a person must look."""
+        self._execute("UPDATE pending SET state = ?, code = 'SWX-2080' WHERE message = ?", (STATE["HELD"], message))
+        detail = {"code": "SWX-2080", "en": why.en, "zh": why.zh}
+        self._db.journal(message, "hold", self._db.now(), detail=detail)
 
     def due(self, asked: Sequence[tuple[str, tuple[int, int], int]]) -> list[list[Delivery]]:
         """Read QUEUED deliveries past a place, oldest first."""
@@ -119,7 +133,8 @@ class Rare:
         return Overdue(missing, self._answers.expire(now), {self._db.text(party): count for party, count in counts})
 
     def retain(self, asked: Sequence[int]) -> list[int]:
-        """Drop days that are over and hold nothing open; return how many."""
+        """Drop days that are over and hold nothing open; return how many. Their large payloads go at the next look."""
+        self._db.bodies.sweep(self._db.days())
         return [self._retain(before) for before in asked]
 
     def _retain(self, before: int) -> int:
@@ -314,16 +329,17 @@ class Rare:
 
 
 def _refused(change: Change, state: str) -> Refused:
+    past, en, zh = _FITS[change.verb]
     return Refused(
-        f"message {show_id(change.message)} is {state}: it can't be {_PAST[change.verb]}",
-        f"报文 {show_id(change.message)} 处于 {state} 状态，不能执行 {change.verb}",
+        f"message {show_id(change.message)} is {state}: it can't be {past}; only {en} can",
+        f"报文 {show_id(change.message)} 处于 {state} 状态，不能执行 {change.verb}：仅适用于{zh}",
     )
 
 
-_PAST: Final = {
-    "hold": "held",
-    "release": "released",
-    "resend": "resent",
-    "requeue": "requeued",
-    "discard": "discarded",
+_FITS: Final = {  # verb -> its past, and what it is for
+    "hold": ("held", "what isn't decided, or has deliveries that aren't sent", "尚未处理的报文和尚未发送的投递"),
+    "release": ("released", "what is HELD, or has deliveries that are", "已挂起（HELD）的报文和投递"),
+    "resend": ("resent", "what was delivered or failed, and no receipt has proved", "已投递或失败、且无回执证实的投递"),
+    "requeue": ("requeued", "what is COMPLETED", "已完成（COMPLETED）的报文"),
+    "discard": ("discarded", "what is HELD or FAILED", "已挂起（HELD）或失败（FAILED）的报文"),
 }

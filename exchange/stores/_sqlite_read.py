@@ -14,7 +14,7 @@ from exchange.errors import NotFound
 from exchange.instants import show_id
 from exchange.model import Generation, Parcel, indexed
 from exchange.ports import Mail
-from exchange.stores._sqlite_base import Bodies
+from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
 from exchange.stores._words import STATE, STATES
@@ -30,6 +30,10 @@ class Reader:
         self._names: dict[int, str] = {}
         bodies = Bodies(folder / "payloads", self._dictionary)
         self._rows = Rows(connection, bodies, self._text, self._day_of)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
     def _all(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(query, values).fetchall()
@@ -71,12 +75,12 @@ class Reader:
     def _head(self, message: int) -> dict[str, Any]:
         _, at, endpoint, party, name, _, size, digest = self._rows.message(message)
         facts = self._rows.envelope(message) or {}
-        pending = self._all("SELECT code FROM pending WHERE message = ?", message)
+        state, code = self._rows.standing(message)
         return {
             "id": show_id(message),
             "at": at,
-            "state": self._rows.state(message),
-            "code": pending[0][0] if pending else "",
+            "state": state,
+            "code": code,
             "type": facts.get("type", ""),
             "sender": facts.get("sender", ""),
             "own_id": facts.get("own_id", ""),

@@ -12,7 +12,7 @@ from exchange.errors import NotFound
 from exchange.instants import ID_BITS, show_id
 from exchange.lifecycle import MESSAGE, replay
 from exchange.model import Arrival, Delivery, Parcel, Spool
-from exchange.stores._sqlite_base import Bodies
+from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._words import EVENTS
 
 NUMBER_BITS: Final = 8  # a message has at most 255 deliveries in its life
@@ -136,10 +136,17 @@ class Rows:
         ]
 
     def state(self, message: int) -> str:
-        """Return the state that the journal of *message* leads to."""
-        query = f"SELECT event FROM event_{self.day(message)} WHERE message = ? AND number IS NULL ORDER BY seq"
-        words = [EVENTS[event] for (event,) in self._all(query, message)]
-        return replay(MESSAGE, (word for word in words if word not in MARKS))
+        """Return the state that the journal of *message* leads to. Raises NotFound."""
+        return self.standing(message)[0]
+
+    def standing(self, message: int) -> tuple[str, str]:
+        """Return the state of *message*, and the code that says why it is in it. Raises NotFound."""
+        query = f"SELECT event, detail FROM event_{self.day(message)} WHERE message = ? AND number IS NULL ORDER BY seq"
+        lines = [(EVENTS[event], detail) for event, detail in self._all(query, message)]
+        if not lines:
+            raise NotFound(f"there is no message {show_id(message)} here", f"没有报文 {show_id(message)}")
+        steps = [(word, detail) for word, detail in lines if word not in MARKS]
+        return replay(MESSAGE, (word for word, _ in steps)), orjson.loads(steps[-1][1] or "{}").get("code", "")
 
     def delivery(self, row: tuple[Any, ...]) -> Delivery:
         """Return an open delivery, without its parcel, from a row of ``OPEN``."""

@@ -78,6 +78,7 @@ class SqliteStore:
             "conclude": hot.conclude,
             "claim": hot.claim,
             "settle": hot.settle,
+            "probe": rare.probe,
             "arrivals": rare.arrivals,
             "due": rare.due,
             "overdue": rare.overdue,
@@ -110,6 +111,8 @@ class SqliteStore:
         """Commit what was asked and close."""
         await self._batcher.close()
         self._reading.shutdown()
+        if hasattr(self, "_reader"):
+            self._reader.close()  # before the writer: the last to leave puts everything into the one file
         self._db.close()
 
     # -- the writing thread --------------------------------------------------------------------------------------
@@ -121,18 +124,20 @@ class SqliteStore:
         for place, (verb, _) in enumerate(requests):
             groups.setdefault(verb, []).append(place)
         results: list[Any] = [None] * len(requests)
-        try:
-            with self._db.transaction():
-                for verb, places in groups.items():
-                    answers = self._verbs[verb]([requests[place][1] for place in places])
-                    for place, answer in zip(places, answers, strict=True):
-                        results[place] = answer
-        except BaseException:
-            self._load()
-            raise
+        with self._db.transaction() as again:
+            if again:
+                self._load()
+            for verb, places in groups.items():
+                answers = self._verbs[verb]([requests[place][1] for place in places])
+                for place, answer in zip(places, answers, strict=True):
+                    results[place] = answer
         return results
 
     # -- verbs ---------------------------------------------------------------------------------------------------
+
+    def probe(self) -> Awaitable[None]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("probe", None)
 
     def receive(self, parcel: Parcel, endpoint: Endpoint, at: Instant) -> Awaitable[Arrival]:
         """See ``ports.Store``."""

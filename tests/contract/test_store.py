@@ -418,6 +418,8 @@ async def test_lists_are_by_state_and_newest_first(make: Callable[..., Any]) -> 
         by_state = {"HELD": held, "REJECTED": rejected, "FAILED": failed, "ACCEPTED": accepted, "RECEIVED": waiting}
         for state, arrival in by_state.items():
             assert [m["id"] for m in await bench.store.messages(state=state)] == [show_id(arrival.id)], state
+        codes = {m["id"]: m["code"] for m in await bench.store.messages() if m["code"]}
+        assert codes == {show_id(held.id): "SWX-2010", show_id(rejected.id): "SWX-1040"}
         every = [m["id"] for m in await bench.store.messages()]
         assert every == [show_id(a.id) for a in (waiting, accepted, failed, rejected, held)]
         assert [m["id"] for m in await bench.store.messages(before=rejected.id)] == [show_id(held.id)]

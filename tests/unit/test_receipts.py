@@ -131,7 +131,7 @@ def test_a_file_that_is_all_of_one_sender_passes_unchanged() -> None:
 
 
 def test_a_file_of_many_senders_is_cut_or_given_whole_as_its_type_says() -> None:
-    causes = [cause(7)], [cause(8)], []
+    causes: list[list[Cause]] = [[cause(7)], [cause(8)], []]
     cut = decide(receipt(3), *causes)
     assert [p.parcel.read() for p in cut.planned if p.parcel] == [b"[0]", b"[1]"]
     assert cut.waits == (2,)
@@ -226,3 +226,17 @@ def test_a_rejection_in_json_lists_every_finding_without_empty_fields() -> None:
         {"code": "SWX-1412", "severity": "error", "pointer": "/a/b", "line": 3, "rule": "minLength",
          "en": "too short", "zh": "过短"}
     ]  # fmt: skip
+
+
+def test_an_acceptance_tells_which_message_it_is_about_and_which_one_it_repeats() -> None:
+    arrival = Arrival(1 << 40, NOON, "ent1-box", "ENT1", Parcel("order", b"x"))
+    envelope = Envelope("CEB311Message", "1.0", "G-1")
+    first = receipts.accepted(arrival, envelope, NOON)
+    assert (first.name, first.headers) == ("Successed_order_19700102-0.json", {"type": "receipt"})
+    told = orjson.loads(first.read())
+    assert told == {
+        "id": "19700102-0", "name": "order", "type": "CEB311Message", "own_id": "G-1", "state": "ACCEPTED",
+        "received_at": "2026-11-22T12:00:00.000+08:00", "at": "2026-11-22T12:00:00.000+08:00",
+    }  # fmt: skip
+    again = orjson.loads(receipts.accepted(arrival, envelope, NOON, twin=2 << 40).read())
+    assert again == told | {"duplicate_of": "19700103-0"}
