@@ -96,7 +96,7 @@ class Switch:
         )
         (home / "routes.yaml").write_text(routes, "utf-8")
         (home / "switchd.yaml").write_text(SWITCHD.format(keys=pki.shared(), port=self.port), "utf-8")
-        command = [sys.executable, "-c", "from exchange.service import main; main()"]
+        command = [sys.executable, "-c", "from exchange.switchd import main; main()"]
         self._process = subprocess.Popen([*command, "--config", str(home / "switchd.yaml")])
         wait_for(self.port)
 

@@ -1,25 +1,20 @@
 """The daemon: start, reload, drain, stop. Twisted's reactor runs it; everything it does is a coroutine.
 
 Start-up: catalogue, token, store (recovery), routing table in force, then what was open goes on, and only then the
-adapters listen. Stopping goes the other way round. ``main`` is ``bin/switchd``.
+adapters listen. Stopping goes the other way round.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import shutil
-import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field
-from twisted.internet import asyncioreactor
-from twisted.internet.defer import Deferred
 
 from exchange import asgi, catalogue, observability, plugins, routesfile
 from exchange.control import Control
@@ -29,11 +24,10 @@ from exchange.explaining import Explainer
 from exchange.instants import Instant, day_number, read_id, show_id
 from exchange.model import Generation
 from exchange.observability import Metrics, Probes, Pulse
-from exchange.ports import Adapter, Change, Changed, World, microseconds
+from exchange.ports import Adapter, Change, Changed, World
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
-from exchange.settings import load as load_settings
 from exchange.signing.profiles import PROFILES
 from exchange.switch import Limits, Switch
 
@@ -164,8 +158,14 @@ class Daemon:
     async def publish(self, text: str, actor: str, reason: str) -> Generation:
         """Check a bundle and put it in force. Raises ConfigurationError; then the old table stays in force."""
         await self.check(text)
+        before = await self.store.generations(1)
         generation: Generation = await self.store.publish(text, actor, reason, self.now())
-        await self._put_in_force(generation)
+        try:
+            await self._put_in_force(generation)
+        except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
+            for old in before:
+                await self._put_in_force(await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now()))
+            raise
         return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
@@ -173,8 +173,8 @@ class Daemon:
         try:
             text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
             await self.publish(text, actor, "reload")
-        except ExchangeError as why:
-            problems = list(why.problems) if isinstance(why, ConfigurationError) else [str(why)]
+        except Exception as why:
+            problems = list(why.problems) if isinstance(why, ConfigurationError) else [str(why) or repr(why)]
             self.log.error("routes.refused", problems=problems, generation=self.switch.table.generation)
 
     async def _put_in_force(self, generation: Generation) -> None:
@@ -327,73 +327,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 100)
-
-
-# -- the program -------------------------------------------------------------------------------------------------
-
-
-def main() -> None:
-    """Run the daemon: ``switchd [--config FILE]``."""
-    parser = argparse.ArgumentParser("switchd", description="Run the switch in the foreground until SIGTERM.")
-    parser.add_argument("--config", type=Path, help="switchd.yaml (default: the one here, or every default)")
-    arguments = parser.parse_args()
-    loop = _install_reactor()  # before the settings are read: that loads adapters, and Conch imports the reactor
-    try:
-        installation = load_settings(arguments.config)
-    except ConfigurationError as why:
-        sys.exit(_configuration_problem(why))
-    sys.exit(_run(installation, loop))
-
-
-def _install_reactor() -> asyncio.AbstractEventLoop:
-    loop = _new_loop()
-    asyncio.set_event_loop(loop)
-    install: Any = asyncioreactor.install
-    install(loop)
-    return loop
-
-
-def _run(installation: Installation, loop: asyncio.AbstractEventLoop) -> int:
-    """Run the reactor until the daemon has stopped; return the exit status."""
-    from twisted.internet import reactor as installed
-
-    reactor: Any = installed
-    settings = installation.settings
-    log = observability.configure(settings.log.level, settings.log.file and installation.path(settings.log.file))
-    daemon = Daemon(installation, reactor, microseconds, log)
-    status: list[int] = []
-
-    async def start() -> None:
-        try:
-            await daemon.start()
-            loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(daemon.reload()))
-        except ConfigurationError as why:
-            status.append(_configuration_problem(why))
-            reactor.stop()
-        except (ExchangeError, OSError) as why:
-            log.error("switch.failed", error=str(why))
-            status.append(75)
-            reactor.stop()
-
-    reactor.callWhenRunning(lambda: asyncio.ensure_future(start()))
-    reactor.addSystemEventTrigger(
-        "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(daemon.stop()))
-    )
-    reactor.run()
-    return status[0] if status else 0
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where it is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
-
-
-def _configuration_problem(why: ConfigurationError) -> int:
-    for problem in why.problems:
-        print(problem, file=sys.stderr)
-    return 78  # EX_CONFIG

@@ -34,7 +34,7 @@ from simulators._demo_site import AGENT_KEY, HOST, ROOT, Site, prepare
 
 TICK_SECONDS: Final = 0.15
 INTERRUPTED: Final = 130
-SWITCHD: Final = ("-c", "from exchange.service import main; main()", "--config", "switchd.yaml")
+SWITCHD: Final = ("-c", "from exchange.switchd import main; main()", "--config", "switchd.yaml")
 CUSTOMS: Final = ("-m", "simulators.customs", "--folder-in", "customs/in", "--folder-out", "customs/out")
 WINDOW: Final = ("--window", "0.4")  # one file of customs' may then answer several enterprises
 

@@ -301,7 +301,7 @@ async def test_over_http_sftp_and_folders_nobody_is_told_yes_until_there_is_room
 async def switchd_fails(home: Path) -> tuple[int, list[dict[str, Any]]]:
     """Start the program; return its exit status and what it logged."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from exchange.service import main; main()", "--config", str(home / "switchd.yaml"),
+        sys.executable, "-c", "from exchange.switchd import main; main()", "--config", str(home / "switchd.yaml"),
         stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     try:

@@ -25,7 +25,7 @@ from tests.live.rabbitmq import PASSWORD, USER, Broker, free_port
 ROOT: Final = Path(__file__).parent.parent.parent
 KEY: Final = "swx_of-nobody"
 START_SECONDS: Final = 30.0
-SWITCHD: Final = (sys.executable, "-c", "from exchange.service import main; main()")
+SWITCHD: Final = (sys.executable, "-c", "from exchange.switchd import main; main()")
 
 ROUTES: Final = """
 parties:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exchange.errors import ConfigurationError, NotFound
-from tests.daemon import ROUTES, House, order, running
+from tests.daemon import ROUTES, House, order, running, switchd_yaml
 
 OTHER = ROUTES.replace("name: orders", "name: orders-now")
 BROKEN = ROUTES.replace("to: [customs-queue]}\n  - {name: inv", "too: [customs-quue]}\n  - {name: inv")
 FOLDER = (
     "\n  - code: NEW\n    role: enterprise\n    endpoints: [{name: new-box, kind: folder, take_from: boxes}]\nroutes:"
 )
+
+KEY = "sha256:" + "0" * 64
+HTTP = f"  - {{code: WEB, role: enterprise, endpoints: [{{name: web, kind: http_api, keys: ['{KEY}']}}]}}\n"
 
 
 def write(home: Path, routes: str) -> None:
@@ -73,6 +77,27 @@ async def test_a_bad_file_is_told_and_the_old_table_stays_in_force(tmp_path: Pat
         id = await house.give("ent1-box", order(1))
         await house.settle()
         assert (await house.told(id, "accept"))[0]["route"] == "orders"
+
+
+async def test_a_table_that_cannot_be_served_is_taken_back_and_the_history_says_why(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        more = ROUTES.replace("routes:", f"{HTTP}routes:")
+        adapters = f"adapters: {{http_api: {{port: {port}}}}}\n"
+        async with running(tmp_path, switchd=switchd_yaml(more=adapters)) as house:
+            write(tmp_path, more)
+            await house.daemon.reload()
+            (line,) = house.logged("routes.refused")
+            assert f"can't listen on 127.0.0.1:{port}" in line["problems"][0]
+            assert "web" not in house.switch.table.endpoints
+            id = await house.give("ent1-box", order(1))
+            await house.settle()
+            assert await house.state(id) == "ACCEPTED"
+            newest, refused, first = await house.ask("routes.history")
+            assert (first["generation"], refused["generation"], newest["generation"]) == (1, 2, 3)
+            assert newest["reason"].startswith("taken back: ")
+    async with running(tmp_path, switchd=switchd_yaml(more=adapters)) as house:
+        assert house.switch.table.generation == 3
 
 
 async def test_a_file_that_has_gone_changes_nothing(tmp_path: Path) -> None:
