@@ -21,6 +21,7 @@ English and Chinese. ``exchange/codes.yaml`` holds cause and cure of every code;
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -210,3 +211,8 @@ class InvalidTransition(ExchangeError):
     """The life of a message or delivery has no such step: our fault."""
 
     default_code = "SWX-9010"
+
+
+def whereabouts(error: BaseException) -> str:
+    """Return where *error* was raised and its type, but not its text: that may repeat what a message says."""
+    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__

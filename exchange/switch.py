@@ -7,7 +7,6 @@ what is due. All three survive a crash at any point: what each state costs is in
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -17,7 +16,17 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from exchange.catalogue import Catalogue
-from exchange.errors import Busy, ExchangeError, Invalid, Poisonous, StoreError, TokenError, TooLarge, Unexpected
+from exchange.errors import (
+    Busy,
+    ExchangeError,
+    Invalid,
+    Poisonous,
+    StoreError,
+    TokenError,
+    TooLarge,
+    Unexpected,
+    whereabouts,
+)
 from exchange.instants import Instant, show_id
 from exchange.intake import Examined, decide, examine
 from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel
@@ -160,7 +169,7 @@ class Switch:
             except StoreError as why:
                 self._log.error("store.refused", stage="sort", code=why.code, en=why.en, zh=why.zh)
             except Exception as why:
-                self._log.error("sort.broke", error=type(why).__name__, trace=traceback.format_exc())
+                self._log.error("sort.broke", error=type(why).__name__, trace=whereabouts(why))
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _sort_suspects(self) -> None:
@@ -210,7 +219,7 @@ class Switch:
             return Examined(arrival, error=self._unexpected(arrival, why))
 
     def _unexpected(self, arrival: Arrival, why: Exception) -> Unexpected:
-        trace = "".join(traceback.format_exception(why))
+        trace = whereabouts(why)
         self._log.error("message.broke", id=show_id(arrival.id), error=type(why).__name__, trace=trace)
         return Unexpected(f"the switch failed on this message: {trace}", f"交换机处理该报文时出错：{trace}")
 
@@ -358,12 +367,8 @@ class Switch:
 
 NOTHING: Final[Mapping[int, bytes]] = {}
 _PAST: Final = {
-    "accept": "accepted",
-    "reject": "rejected",
-    "hold": "held",
-    "recognise": "recognised",
-    "park": "parked",
-}
+    "accept": "accepted", "reject": "rejected", "hold": "held", "recognise": "recognised", "park": "parked"
+}  # fmt: skip
 
 
 def _unexplained(examined: Examined) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from exchange.errors import Busy, Permanent, StoreError, TooLarge
 from exchange.model import Parcel, Spool
 from exchange.service import FULL
-from tests.daemon import ROUTES, order, padded, running, switchd_yaml
+from tests.daemon import PERSONAL, ROUTES, order, padded, running, switchd_yaml
 
 MEBIBYTE = 1024 * 1024
 
@@ -202,7 +202,7 @@ async def test_what_breaks_the_examination_is_held_with_its_traceback_and_others
 
         def broken(opened: Any) -> Any:
             if b"ORDER-2<" in opened.payload:
-                raise ZeroDivisionError("what nobody thought of")
+                raise ZeroDivisionError(PERSONAL[0])
             return identify(opened)
 
         monkeypatch.setattr(house.daemon.catalogue, "identify", broken)
@@ -212,7 +212,8 @@ async def test_what_breaks_the_examination_is_held_with_its_traceback_and_others
         assert sorted(await house.states(*ids)) == ["ACCEPTED", "ACCEPTED", "HELD"]
         (line,) = await house.told(by_state["HELD"], "hold")
         assert line["code"] == "SWX-2040"
-        assert "ZeroDivisionError: what nobody thought of" in line["en"]
+        assert "in broken" in line["en"]
+        assert line["en"].endswith("ZeroDivisionError")  # its text may repeat what the message says: see ``running``
         (logged,) = house.logged("message.broke")
         assert (logged["id"], logged["error"]) == (by_state["HELD"], "ZeroDivisionError")
         monkeypatch.undo()
