@@ -103,8 +103,9 @@ class Customs:
 
     def _require_valid(self, opened: Opened, type: MessageType, at: Instant) -> None:
         day = datetime.fromtimestamp(at // SECOND, UTC).date()
-        if not self.types.valid(opened, type, on=day, unsigned=True):
-            edition = self.types.edition(type, day).name
+        version = self.types.read(opened, type).version
+        if not self.types.valid(opened, type, on=day, version=version, unsigned=True):
+            edition = self.types.edition(type, day, version).name
             raise Invalid(findings=self.types.explain(opened.payload, type.name, edition, unsigned=True))
 
     def _signature_fault(self, opened: Opened, rules: TypeRules, at: Instant) -> Says | None:
