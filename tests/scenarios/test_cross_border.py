@@ -89,3 +89,25 @@ async def test_each_mode_of_trade_may_go_its_own_way(name: str, queue: str, tmp_
         await house.give("ent1-box", unsigned(name))
         await house.settle()
         assert [where for where, _ in sent(house)] == [queue]
+
+
+async def test_a_receipt_that_breaks_its_schema_and_lists_comes_home_with_a_warning(tmp_path: Path) -> None:
+    async with running(tmp_path, ROUTES) as house:
+        id = await house.give("ent1-box", unsigned("CEB621Message--minimal"))
+        await house.settle()
+        (sent_there,) = house.sent("customs-queue")
+        *_, stored, released, tax, _ = customs().answer(sent_there.read(), NOON)
+        odd = stored.body.replace(b">120<", b">23<").replace(b"</InventoryReturn>", b"<new>1</new></InventoryReturn>")
+        tax_body = tax.body.replace(b"</TaxHeadRd>", b"<orderNo>1</orderNo><logisticsNo>1</logisticsNo></TaxHeadRd>")
+        ids = []
+        for body in (odd, released.body, tax_body):
+            ids.append(await house.give("customs-queue", body))
+            await house.settle()
+        home = [parcel.read() for parcel in house.sent("ent1-box")[1:]]
+        warned = [[f["code"] for f in line.get("findings", ())] for r in ids for line in await house.told(r, "accept")]
+        life = await house.ask("message.show", id=id)
+    assert home == [odd, released.body, tax_body]
+    assert warned == [["SWX-1040", "SWX-1041"], [], ["SWX-1040"]]
+    assert life["state"] == "COMPLETED"
+    told = [line["meaning"]["zh"] for line in life["journal"] if line.get("receipt")]
+    assert told == ["未知状态", "放行", "电子税单已生成"]

