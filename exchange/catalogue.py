@@ -35,7 +35,7 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     answers:                         # of a receipt
       to: [CEB311Message]
       code: returnStatus             # meaning in codes.yaml, under "status" ...
-      table: status                  # ... or another table of it
+      table: status                  # ... or another table of it; what isn't in there passes with a warning
       text: returnInfo
       terminal: ["100", "120"]       # codes that end the waiting; negative ones always do
       split: sender                  # one file answers many senders: each gets his part, or the original
@@ -197,10 +197,10 @@ class Catalogue:
         if problems:
             raise ConfigurationError(problems)
 
-    def unknown(self, type: MessageType, envelope: Envelope) -> list[str]:
-        """Return the codes of a receipt that nobody told us of, where its table tells of any."""
+    def unlisted(self, type: MessageType, envelope: Envelope) -> list[str]:
+        """Return the codes of a receipt that its table doesn't list; a table that is empty lists all."""
         known = type.spec.codes
-        return list(dict.fromkeys(a.code for a in envelope.answers if known and a.code not in known))
+        return list(dict.fromkeys(one.code for one in envelope.answers if known and one.code and one.code not in known))
 
     def code(self, type: MessageType, code: str) -> Code:
         """Tell what a code means in receipts of a type; one that nobody told us of is pending, or if negative an error.

@@ -29,7 +29,7 @@ from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
 
-SHOWN: Final = 5  # unknown codes that a warning lists
+SHOWN: Final = 80  # characters of the codes that a warning lists
 UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
 
 
@@ -140,7 +140,7 @@ def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Ca
     day = date_at(at)
     valid = catalogue.valid(opened, type, on=day, version=envelope.version, unsigned=unsigned)
     if type.kind == "receipt":  # authorities break their own schemas and lists; the sender still wants the answer
-        return _oddities(valid, catalogue.unknown(type, envelope))
+        return _oddities(valid, catalogue.unlisted(type, envelope))
     if not valid:
         raise Invalid(question=(type.name, catalogue.edition(type, day, envelope.version).name, unsigned))
     return []
@@ -153,7 +153,7 @@ def _oddities(valid: bool, codes: Sequence[str]) -> list[Finding]:
         en, zh = "the receipt breaks its schema", "回执不符合格式规范"
         warnings.append(Finding("SWX-1040", "schema", "/", en, zh, severity="warning"))
     if codes:
-        en, zh = f"codes in no list: {', '.join(codes[:SHOWN])}", f"代码未列入代码表：{'、'.join(codes[:SHOWN])}"
+        en, zh = f"codes in no list: {', '.join(codes)[:SHOWN]}", f"代码未列入代码表：{'、'.join(codes)[:SHOWN]}"
         warnings.append(Finding("SWX-1041", "code", "/", en, zh, severity="warning"))
     return warnings
 

@@ -123,6 +123,7 @@ def test_a_tax_bill_as_customs_really_send_it_passes_with_a_warning() -> None:
 
 def test_codes_of_which_no_list_is_published_are_not_warned_of() -> None:
     assert warnings(sample("CEB792Message").replace(b"decState>1<", b"decState>77<")) == []
+    assert warnings(sample("CEB900Message")) == []
     assert warnings(sample("CEB816Message").replace(b"status>1<", b"status>7<")) == ["SWX-1041"]
 
 
