@@ -15,8 +15,9 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     format: xml                      # whose path syntax the rest is written in; of XML: a/b/c, a/@b, @b
     root: {namespace: "http://...", name: CEB312Message}
     version: {path: "@version", accepted: ["1.0"]}
-    editions:                        # published schemas, the latest that is valid on the day decides
-      - {name: "202205", valid_from: 2022-05-01, file: CEB312Message-202205.xsd}
+    editions:                        # published schemas: of those for a message's version, the latest that is valid
+      - {name: "202205", valid_from: 2022-05-01, file: CEB312Message-202205.xsd}      # on the day decides
+      - {name: "2", valid_from: 2030-01-01, file: CEB312Message-2.xsd, versions: ["2.0"]}       # default: all
 
     own_id: "@guid"                  # the sender's id of the message
     sender: BaseTransfer/dxpId       # optional, as is receivers: (a path that may occur several times)
@@ -33,7 +34,8 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     deadline_seconds: 1800           # after which a missing receipt raises an alarm
     answers:                         # of a receipt
       to: [CEB311Message]
-      code: returnStatus             # meaning in codes.yaml
+      code: returnStatus             # meaning in codes.yaml, under "status" ...
+      table: status                  # ... or another table of it; what isn't in there passes with a warning
       text: returnInfo
       terminal: ["100", "120"]       # codes that end the waiting; negative ones always do
       split: sender                  # one file answers many senders: each gets his part, or the original
@@ -120,13 +122,13 @@ class Catalogue:
             return self._spread(opened, spec, envelope)
         return envelope
 
-    def valid(self, opened: Opened, type: MessageType, *, on: date, unsigned: bool = False) -> bool:
-        """Give the verdict of the edition that decides *on* a day.
+    def valid(self, opened: Opened, type: MessageType, *, on: date, version: str = "", unsigned: bool = False) -> bool:
+        """Give the verdict of the edition that decides *on* a day about messages of a *version*.
 
         *unsigned* lets a required signature be absent: the switch is going to sign. Raises ConfigurationError where
         the schema itself is broken.
         """
-        return self.schema(type, self.edition(type, on), unsigned=unsigned).valid(opened)
+        return self.schema(type, self.edition(type, on, version), unsigned=unsigned).valid(opened)
 
     def explain(self, payload: bytes, type: str, edition: str, *, unsigned: bool = False) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
@@ -142,10 +144,14 @@ class Catalogue:
 
     # -- what is known of a type
 
-    def edition(self, type: MessageType, on: date) -> Edition:
-        """Return the edition that decides on a day: the latest that is valid by then, or else the first."""
+    def edition(self, type: MessageType, on: date, version: str = "") -> Edition:
+        """Return the edition that decides on a day about messages of a version: the latest that is valid by then.
+
+        Where none is valid yet, the first decides. No version asks about any.
+        """
         spec: Spec = type.spec
-        first, *later = sorted(spec.editions, key=lambda edition: edition.valid_from)
+        fitting = [one for one in spec.editions if version in one.versions or not (version and one.versions)]
+        first, *later = sorted(fitting, key=lambda edition: edition.valid_from)
         return next((edition for edition in reversed(later) if edition.valid_from <= on), first)
 
     def schema(self, type: MessageType, edition: Edition, *, unsigned: bool = False) -> Schema:
@@ -190,6 +196,11 @@ class Catalogue:
                 problems += why.problems
         if problems:
             raise ConfigurationError(problems)
+
+    def unlisted(self, type: MessageType, envelope: Envelope) -> list[str]:
+        """Return the codes of a receipt that its table doesn't list; a table that is empty lists all."""
+        known = type.spec.codes
+        return list(dict.fromkeys(one.code for one in envelope.answers if known and one.code and one.code not in known))
 
     def code(self, type: MessageType, code: str) -> Code:
         """Tell what a code means in receipts of a type; one that nobody told us of is pending, or if negative an error.

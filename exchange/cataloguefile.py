@@ -16,7 +16,7 @@ from attrs import field, frozen
 from pydantic import Field, ValidationError
 
 from exchange.errors import ConfigurationError
-from exchange.formats import Edition, Format, Reader, Title, TypeFile
+from exchange.formats import Answers, Edition, Format, Reader, Title, TypeFile
 from exchange.model import Answer, MessageType
 from exchange.ports import Strict
 from exchange.yamlfile import Document, read, suggest
@@ -51,10 +51,15 @@ class ErrorRow(Strict):
 
 
 class CodesFile(Strict):
-    """What the codes in a family's receipts mean."""
+    """What the codes in a family's receipts mean; *tables* are for types that say something of their own."""
 
     status: dict[str, StatusRow] = Field(default_factory=dict)
+    tables: dict[str, dict[str, StatusRow]] = Field(default_factory=dict)
     errors: dict[str, ErrorRow] = Field(default_factory=dict)
+
+    def table(self, name: str) -> dict[str, StatusRow] | None:
+        """Return a table by the name that a type's YAML gives it."""
+        return self.status if name == "status" else self.tables.get(name)
 
 
 @frozen
@@ -175,9 +180,35 @@ def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]
             yield at(("editions", number, "file"), f"there is no file {edition.file!r} here")
         if edition.name in [other.name for other in file.editions[:number]]:
             yield at(("editions", number, "name"), f"{edition.name!r} is the name of an edition above")
-    for number, code in enumerate(file.answers.terminal if file.answers else ()):
-        if code not in entry.codes.status:
-            yield at(("answers", "terminal", number), f"codes.yaml has no status {code!r}")
+    yield from _version_mistakes(entry)
+    yield from _code_mistakes(entry)
+
+
+def _version_mistakes(entry: _Entry) -> Iterator[str]:
+    """Check that for each version there is an edition, and the other way round."""
+    file, at = entry.file, entry.document.problem
+    for number, edition in enumerate(file.editions):
+        for version in set(edition.versions) - set(file.version.accepted):
+            yield at(("editions", number, "versions"), f"version {version!r} is not accepted")
+    if all(edition.versions for edition in file.editions):
+        for version in set(file.version.accepted).difference(*(edition.versions for edition in file.editions)):
+            yield at(("editions",), f"no edition is for version {version!r}")
+
+
+def _code_mistakes(entry: _Entry) -> Iterator[str]:
+    answers, at = entry.file.answers, entry.document.problem
+    if answers is None:
+        return
+    table = entry.codes.table(answers.table)
+    if table is None:
+        yield at(
+            ("answers", "table"),
+            f"codes.yaml has no table {answers.table!r}{suggest(answers.table, entry.codes.tables)}",
+        )
+        return
+    for number, code in enumerate(answers.terminal):
+        if code not in table:
+            yield at(("answers", "terminal", number), f"codes.yaml has no {answers.table} {code!r}")
 
 
 def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -> Iterator[str]:
@@ -210,7 +241,7 @@ def _link_mistake(
 
 def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType | None:
     file = entry.file
-    codes = _codes(entry.codes, file.answers.terminal) if file.answers else {}
+    codes = _codes(entry.codes, file.answers) if file.answers else {}
     try:
         reader = format.reader(file, entry.family.caseless, partial(_answer, codes))
     except ValueError as why:
@@ -227,16 +258,18 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         certainty=file.certainty,
         signature=file.signature,
         answered_by=file.answered_by,
+        answers=file.answers.to if file.answers else (),
         deadline_seconds=file.deadline_seconds,
         receipt_shape=entry.family.receipt_shape,
         spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal),
     )
 
 
-def _codes(file: CodesFile, terminal: Sequence[str]) -> dict[str, Code]:
-    codes = {code: Code(code, "port", "error", True, row.zh, row.en) for code, row in file.errors.items()}
-    for code, row in file.status.items():
-        codes[code] = Code(code, row.stage, row.outcome, code in terminal, row.zh, row.en)
+def _codes(file: CodesFile, answers: Answers) -> dict[str, Code]:
+    own = (file.table(answers.table) or {}).items()
+    codes = {code: Code(code, row.stage, row.outcome, code in answers.terminal, row.zh, row.en) for code, row in own}
+    if answers.table == "status":
+        codes |= {code: Code(code, "port", "error", True, row.zh, row.en) for code, row in file.errors.items()}
     return codes
 
 

@@ -97,16 +97,20 @@ class Control:
         life = _dated(await self._daemon.store.life(_id(id)))
         for line in life["journal"]:
             if line.get("receipt"):
-                line["meaning"] = self._meaning(life["type"], line["code"])
+                line["meaning"] = await self._meaning(line["receipt"], line["code"])
         return life
 
-    def _meaning(self, type_name: str, code: str) -> dict[str, str]:
-        catalogue = self._daemon.catalogue
-        type = catalogue.types.get(type_name)
-        for receipt in type.answered_by if type else ():
-            known = catalogue.code(catalogue.types[receipt], code)
-            return {"zh": known.zh, "en": known.en}
-        return {}
+    async def _meaning(self, receipt: str, code: str) -> dict[str, str]:
+        """Return what a code says in the type of the receipt that it came in."""
+        try:
+            name = (await self._daemon.store.life(_id(receipt)))["type"]
+        except NotFound:  # retention took it
+            return {}
+        type = self._daemon.catalogue.types.get(name)
+        if type is None or type.kind != "receipt":
+            return {}
+        known = self._daemon.catalogue.code(type, code)
+        return {"zh": known.zh, "en": known.en}
 
     async def message_search(self, key: str, limit: int = 50) -> list[dict[str, Any]]:
         """Find messages by any of their keys: an order number, a GUID, an inventory number."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from attrs import frozen
@@ -29,6 +29,7 @@ from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
 
+SHOWN: Final = 80  # characters of the codes that a warning lists
 UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
 
 
@@ -55,6 +56,7 @@ class Examined:
             self.arrival.parcel.digest,
             self.envelope.documents,
             self.message.type.kind == "receipt",
+            self.message.type.answers,
         )
 
 
@@ -136,12 +138,24 @@ def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Ca
     """Give the schema's verdict: a declaration must obey, a receipt that doesn't passes with a warning."""
     unsigned = type.signature == "required" and not envelope.signed
     day = date_at(at)
-    if catalogue.valid(opened, type, on=day, unsigned=unsigned):
-        return []
-    if type.kind == "receipt":  # authorities break their own schemas; the sender still wants the answer
+    valid = catalogue.valid(opened, type, on=day, version=envelope.version, unsigned=unsigned)
+    if type.kind == "receipt":  # authorities break their own schemas and lists; the sender still wants the answer
+        return _oddities(valid, catalogue.unlisted(type, envelope))
+    if not valid:
+        raise Invalid(question=(type.name, catalogue.edition(type, day, envelope.version).name, unsigned))
+    return []
+
+
+def _oddities(valid: bool, codes: Sequence[str]) -> list[Finding]:
+    """Warn of what is odd about a receipt: that it breaks its schema, codes that are in no list."""
+    warnings = []
+    if not valid:
         en, zh = "the receipt breaks its schema", "回执不符合格式规范"
-        return [Finding("SWX-1040", "schema", "/", en, zh, severity="warning")]
-    raise Invalid(question=(type.name, catalogue.edition(type, day).name, unsigned))
+        warnings.append(Finding("SWX-1040", "schema", "/", en, zh, severity="warning"))
+    if codes:
+        en, zh = f"codes in no list: {', '.join(codes)[:SHOWN]}", f"代码未列入代码表：{'、'.join(codes)[:SHOWN]}"
+        warnings.append(Finding("SWX-1041", "code", "/", en, zh, severity="warning"))
+    return warnings
 
 
 # -- decide ------------------------------------------------------------------------------------------------------
@@ -156,7 +170,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
             part = lambda records: catalogue.part(examined.opened, message.type, records)  # noqa: E731
-            return receipts.decide(message, context, table, spec.to, part, spec.split == "original")
+            return receipts.decide(message, context, table, part, spec.split == "original")
         if context.prior is not None:
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
         return _accept(message, table, at)

@@ -130,6 +130,7 @@ class MessageType:
     certainty: str = "own"  # official | confirmed | own
     signature: str = "none"  # none | optional | required
     answered_by: tuple[str, ...] = ()  # receipt types; empty = DELIVERED settles it
+    answers: tuple[str, ...] = ()  # of a receipt: types that it answers; empty = any
     deadline_seconds: float | None = None  # after which a missing receipt raises an alarm
     receipt_shape: str = "json"  # how we write our own receipts about it
     spec: Any = None  # the format's own instructions
@@ -245,6 +246,7 @@ class Question:
     digest: bytes
     documents: tuple[Document, ...] = ()
     receipt: bool = False  # whether the documents are answers
+    answers: tuple[str, ...] = ()  # types that a receipt can answer; empty: any
 
 
 @frozen

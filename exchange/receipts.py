@@ -28,20 +28,17 @@ Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its re
 # -- correlation -------------------------------------------------------------------------------------------------
 
 
-def decide(
-    message: Message, context: Context, table: RoutingTable, answers: Sequence[str], part: Part, whole: bool
-) -> Decision:
+def decide(message: Message, context: Context, table: RoutingTable, part: Part, whole: bool) -> Decision:
     """Send each record of a receipt home to the sender of what it answers; park what answers nothing yet.
 
-    *answers* names the types that this receipt can answer. *part* cuts the file; *whole* says that every sender gets
-    all of it.
+    *part* cuts the file; *whole* says that every sender gets all of it.
     """
     if context.prior is not None:
         return Decision("recognise", twin=context.prior.id)
     records = message.arrival.only or range(len(message.envelope.documents))
     sender = table.parties.get(message.sender)
     trusted = sender is not None and sender.is_authority
-    causes = {i: _choose(context.causes[i], answers, message.sender, trusted) for i in records}
+    causes = {i: _choose(context.causes[i], message.sender, trusted) for i in records}
     waits = tuple(i for i, cause in causes.items() if cause is None)
     known = {i: cause for i, cause in causes.items() if cause is not None}
     homes = {cause.party: table.reply_endpoint(cause.party, cause.endpoint) for cause in known.values()}
@@ -72,17 +69,17 @@ def decide(
         for i, cause in known.items()
     )
     event = "park" if waits and not known else "accept"
-    return Decision(event, tuple(planned), answered, waits=waits, wait_seconds=WAIT_SECONDS)
+    odd = message.warnings
+    return Decision(event, tuple(planned), answered, findings=odd, waits=waits, wait_seconds=WAIT_SECONDS)
 
 
-def _choose(causes: Sequence[Cause], answers: Sequence[str], sender: str, trusted: bool) -> Cause | None:
-    """Return what a record answers: of the right type, awaited from this sender if any is, the newest; never a guess.
+def _choose(causes: Sequence[Cause], sender: str, trusted: bool) -> Cause | None:
+    """Return what a record answers: awaited from this sender if any is, the newest; never a guess.
 
     Keys that lead to several parties lead to nobody: a receipt must not reach a stranger. Only who is *trusted*
     (authorities) may answer what isn't awaited from him: others could write receipts for their competitors.
     """
-    fitting = [cause for cause in causes if not answers or cause.type in answers]
-    awaited = [cause for cause in fitting if sender in cause.awaits] or (fitting if trusted else [])
+    awaited = [cause for cause in causes if sender in cause.awaits] or (causes if trusted else [])
     return awaited[0] if len({cause.party for cause in awaited}) == 1 else None
 
 

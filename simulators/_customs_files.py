@@ -7,7 +7,7 @@ version stands before guid, and the document is standalone.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
@@ -70,9 +70,10 @@ def _file(returns: Sequence[Return]) -> Iterator[Receipt]:
         yield Receipt(first.at, name, first.type, body if first.whole else body[: len(body) // 2])
 
 
-def element(name: str, fields: Fields) -> str:
-    """Write a record; fields without a value are left out."""
-    return f"<{name}>{''.join(f'<{key}>{escape(value)}</{key}>' for key, value in fields if value)}</{name}>"
+def element(name: str, fields: Fields, always: Container[str] = ()) -> str:
+    """Write a record; fields without a value are left out, but for those that are *always* there."""
+    said = (f"<{key}>{escape(value)}</{key}>" for key, value in fields if value or key in always)
+    return f"<{name}>{''.join(said)}</{name}>"
 
 
 def format_error(body: bytes, type: str, told: str, at: Instant) -> str:

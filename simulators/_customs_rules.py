@@ -40,10 +40,19 @@ class Source(Strict):
     copy_: str = Field(alias="copy")  # path in the document
     give: str = ""  # what customs gives instead
     since: str = ""  # the status from which on it does
+    always: bool = False  # written even where there is nothing to write
 
 
 def _path_alone(value: Any) -> Any:
     return {"copy": value} if isinstance(value, str) else value
+
+
+class Later(Strict):
+    """A receipt of another type that comes when a document has gone its normal course."""
+
+    after: float = Field(ge=0)  # seconds since the document came in
+    receipt: str
+    record: str  # XML; may use {names} of what the document and its last answer say
 
 
 class SignatureRules(Strict):
@@ -65,6 +74,7 @@ class TypeRules(Strict):
     refusals: tuple[str, ...] = Field(min_length=1)
     fault: Says
     signature: SignatureRules | None = None
+    later: tuple[Later, ...] = ()
 
 
 class Rules(Strict):

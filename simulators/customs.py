@@ -1,4 +1,4 @@
-"""The simulated customs: takes import e-commerce messages and answers as customs would, or worse, on request.
+"""The simulated customs: takes cross-border e-commerce messages and answers as customs would, or worse, on request.
 
 ::
 
@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 from attrs import frozen
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -70,6 +71,7 @@ class Customs:
     pace: float = 1.0  # stretches every delay
     window_seconds: float = 0.0  # what is due in the same window shares files ...
     batch: int = 100  # ... of at most so many records, whoever they are for
+    later: bool = False  # whether tax bills and results of summaries follow
 
     def answer(self, body: bytes, at: Instant) -> list[Receipt]:
         """Return every receipt to a message that came in at *at*, in the order they are due."""
@@ -103,8 +105,9 @@ class Customs:
 
     def _require_valid(self, opened: Opened, type: MessageType, at: Instant) -> None:
         day = datetime.fromtimestamp(at // SECOND, UTC).date()
-        if not self.types.valid(opened, type, on=day, unsigned=True):
-            edition = self.types.edition(type, day).name
+        version = self.types.read(opened, type).version
+        if not self.types.valid(opened, type, on=day, version=version, unsigned=True):
+            edition = self.types.edition(type, day, version).name
             raise Invalid(findings=self.types.explain(opened.payload, type.name, edition, unsigned=True))
 
     def _signature_fault(self, opened: Opened, rules: TypeRules, at: Instant) -> Says | None:
@@ -124,6 +127,8 @@ class Customs:
         chance = random.Random(f"{self.seed}/{facts['guid'].upper()}")  # noqa: S311 - the same every time
         today = show_instant(at)[:10]
         facts |= {"serial": f"{chance.randrange(10**9):09d}", "day": today.replace("-", ""), "year": today[:4]}
+        always = [name for name, source in rules.fields.items() if source.always]
+        step, said = normal[0], {}
         for step in self._course(document, rules, fault, chance):
             due = self._windowed(at + round(step.after * self.pace * SECOND))
             of_port = step.status in self.rules.port or step.status.startswith("-")
@@ -132,8 +137,18 @@ class Customs:
             said |= {"returnStatus": step.status, "returnTime": return_time(due)}
             said["returnInfo"] = step.info.format_map(facts)
             guid = new_guid(self.seed, facts["guid"], step.status, due)
-            record = element(rules.record, said.items())
+            record = element(rules.record, said.items(), always)
             yield Return(due, rules.receipt, guid, record, of_port, step.copies, step.whole)
+        if self.later and step is normal[-1]:
+            yield from self._later(rules, facts | said, at)
+
+    def _later(self, rules: TypeRules, facts: Mapping[str, str], at: Instant) -> Iterator[Return]:
+        for one in rules.later:
+            due = self._windowed(at + round(one.after * self.pace * SECOND))
+            guid = new_guid(self.seed, facts["guid"], one.receipt, due)
+            given = {name: escape(value) for name, value in facts.items()}
+            record = one.record.format_map(defaultdict(str, given | {"guid": guid, "returnTime": return_time(due)}))
+            yield Return(due, one.receipt, guid, record)
 
     def _course(self, document: Any, rules: TypeRules, fault: Says | None, chance: random.Random) -> Course:
         course = self.rules.courses[rules.course]
@@ -211,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--pace", type=float, default=1.0, help="stretch every delay; 0: at once · 时延倍率")
     option("--window", type=float, default=0.0, metavar="SECONDS", help="join what is due within · 合并时间窗")
     option("--batch", type=int, default=100, metavar="N", help="records in one file at most · 每个文件的最多记录数")
+    option("--later", action="store_true", help="send tax bills and results of summaries, too · 另发税单和汇总结果")
     option("--seed", type=int, default=0, help="for what happens by chance · 随机种子")
     return parser
 
@@ -239,6 +255,7 @@ def main() -> None:
         pace=arguments.pace,
         window_seconds=arguments.window,
         batch=arguments.batch,
+        later=arguments.later,
     )
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):

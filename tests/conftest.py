@@ -48,3 +48,12 @@ def official_samples() -> Path:
     if not folder.is_dir():
         pytest.skip("the official samples (shared/samples/ceb-2018-113) are not present beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def elements() -> Path:
+    """Return the list of every element of the CEB messages in both editions, or skip."""
+    file = SHARED / "domain" / "ceb-elements.tsv"
+    if not file.is_file():
+        pytest.skip("the list of all elements (shared/domain/ceb-elements.tsv) is not present beside this checkout")
+    return file

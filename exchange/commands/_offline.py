@@ -81,9 +81,10 @@ def verdict(payload: bytes, type_name: str, unsigned: bool) -> dict[str, Any]:
     except Rejected as why:
         return given | _told(why)
     today = datetime.now(UTC).date()
-    edition = types.edition(type, today).name
+    version = types.read(opened, type).version
+    edition = types.edition(type, today, version).name
     given |= {"type": type.name, "edition": edition}
-    if types.valid(opened, type, on=today, unsigned=unsigned):
+    if types.valid(opened, type, on=today, version=version, unsigned=unsigned):
         return given | {"valid": True, "code": "", "en": "", "zh": "", "findings": []}
     return given | _told(Invalid(findings=types.explain(payload, type.name, edition, unsigned=unsigned)))
 

@@ -125,7 +125,7 @@ def explain(routes: Routes, name: str, body: bytes, party: Party) -> dict[str, A
         )
     return told | {
         "type": envelope.type,
-        "edition": routes.catalogue.edition(examined.type, datetime.now(UTC).date()).name,
+        "edition": routes.catalogue.edition(examined.type, datetime.now(UTC).date(), envelope.version).name,
         "own_id": envelope.own_id,
         "keys": [dict(document.keys) for document in envelope.documents],
         "facts": {name: list(values) for name, values in facts.items()},

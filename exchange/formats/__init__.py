@@ -53,6 +53,7 @@ class Edition(Strict):
     name: Text
     valid_from: date
     file: Text
+    versions: tuple[Text, ...] = ()  # that messages may claim under it; none: every accepted one
 
 
 class Documents(Strict):
@@ -69,6 +70,7 @@ class Answers(Strict):
     to: tuple[Text, ...]
     code: Text
     text: str = ""
+    table: Text = "status"  # of codes.yaml, which tells what the codes mean
     terminal: tuple[Text, ...] = ()  # codes after which nothing more is waited for; negative ones always are
     split: Literal["sender", "original"] = "sender"
     original: str = ""  # where the answered message itself is enclosed, if it is

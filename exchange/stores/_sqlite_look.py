@@ -57,12 +57,18 @@ class Look:
         if not q.receipt:
             return ()
         known: dict[tuple[int, int], Cause | None] = {}
-        return tuple(tuple(self._candidates(document, found, known)) for document in q.documents)
+        return tuple(tuple(self._candidates(document, q.answers, found, known)) for document in q.documents)
 
     def _candidates(
-        self, document: Document, found: Mapping[int, Sequence[int]], known: dict[tuple[int, int], Cause | None]
+        self,
+        document: Document,
+        types: Sequence[str],
+        found: Mapping[int, Sequence[int]],
+        known: dict[tuple[int, int], Cause | None],
     ) -> list[Cause]:
-        """Return what one record may answer, newest first, by the most trusted of its keys that leads anywhere.
+        """Return what one record may answer, newest first, by the most trusted of its keys that leads there.
+
+        An inventory's number is also in what asks to cancel it: only the *types* that the receipt answers count.
 
         A document that agrees on one key but contradicts a less trusted one is another document: authorities repeat
         GUIDs over the records of one file. Receipts seen before lead to their own causes, so that numbers which an
@@ -83,18 +89,21 @@ class Look:
                             and _agree(keys, document, names[rank + 1 :])
                         ):
                             places[cause[0], cause[1]] = None
-                causes = [cause for place in places if (cause := self._cause(place, known))]
+                causes = [cause for place in places if (cause := self._cause(place, types, known))]
                 if causes:
                     return causes
         return []
 
-    def _cause(self, place: tuple[int, int], known: dict[tuple[int, int], Cause | None]) -> Cause | None:
+    def _cause(
+        self, place: tuple[int, int], types: Sequence[str], known: dict[tuple[int, int], Cause | None]
+    ) -> Cause | None:
         if place not in known:
             try:
                 known[place] = self._read_cause(*place)
             except NotFound:
                 known[place] = None
-        return known[place]
+        cause = known[place]
+        return cause if cause and (not types or cause.type in types) else None
 
     def _read_cause(self, message: int, document: int) -> Cause | None:
         facts = self._rows.envelope(message)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from exchange.errors import NotFound, Refused
 from exchange.instants import SECOND, Instant, show_id
@@ -267,6 +268,28 @@ async def test_keys_that_a_receipt_brought_lead_later_receipts_to_its_cause(make
         )  # fmt: skip
         (context,) = await bench.store.context([asks(second, later, "CUSTOMS")])
         assert [c.id for c in context.causes[0]] == [cause.id]
+
+
+async def test_what_a_receipt_can_not_answer_hides_nothing_that_it_can(make: Callable[..., Any]) -> None:
+    """A cancellation carries the number of the inventory that the tax bill, which has nothing else, is looking for."""
+    async with make() as bench:
+        cause, cancellation = await bench.receive(b"1"), await bench.receive(b"2")
+        await bench.accept(cause, to_customs(expects_receipt=True))
+        said = answer("R1", "2", terminal=False).answers
+        keys = ({"order": "EBP/ORDER-1.0", "invtNo": "I-1"}, {"invtNo": "I-1"})
+        released, tax = (
+            Envelope("CEB312Message", "1.0", f"R{i}", answers=said, documents=(Document(k),))
+            for i, k in enumerate(keys)
+        )
+        first = await bench.receive(b"3", endpoint=QUEUE)
+        answered = Answered(0, cause.id, 0, 1, "CUSTOMS", said[0])
+        await bench.conclude(first, Decision("accept", answered=(answered,)), released, "CUSTOMS")
+        asking = Envelope("CEB623Message", "1.0", "G-2", documents=(Document({"invtNo": "I-1"}),))
+        await bench.conclude(cancellation, Decision("accept"), asking)
+        question = asks(await bench.receive(b"4", endpoint=QUEUE), tax, "CUSTOMS")
+        for types, found in ((("CEB311Message",), cause), (("CEB623Message",), cancellation)):
+            (context,) = await bench.store.context([evolve(question, answers=types)])
+            assert [c.id for c in context.causes[0]] == [found.id]
 
 
 async def test_a_prior_is_only_what_was_accepted(make: Callable[..., Any]) -> None:

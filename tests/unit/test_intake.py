@@ -18,7 +18,7 @@ from exchange import catalogue
 from exchange.errors import BadSignature, Held, Invalid, UnknownParty
 from exchange.instants import SECOND, Instant
 from exchange.intake import Examined, decide, examine
-from exchange.model import Agreement, Arrival, Context, Decision, Endpoint, Parcel, Party, Prior, Route
+from exchange.model import Agreement, Arrival, Cause, Context, Decision, Endpoint, Parcel, Party, Prior, Route
 from exchange.routing import RoutingTable
 from tests import pki, sealing
 from tests.daemon import NOON, SAMPLES, answer, inventory, order
@@ -354,7 +354,21 @@ def test_other_bytes_under_the_same_id_are_in_conflict() -> None:
 def test_a_receipt_that_breaks_its_schema_passes_with_a_warning() -> None:
     examined = examine(arrived(answer(1).replace(b"20261122120500123", b"soon"), ENDPOINTS[2]), TYPES, table(), NOON)
     assert examined.message is not None
-    assert [warning.severity for warning in examined.message.warnings] == ["warning"]
+    assert [(warning.code, warning.severity) for warning in examined.message.warnings] == [("SWX-1040", "warning")]
+
+
+def test_a_receipt_with_codes_of_no_list_passes_with_a_warning_that_names_them() -> None:
+    body = answer(1, 2, 3).replace(b">120<", b">18<", 1).replace(b">120<", b">-451999<", 1)
+    examined = examine(arrived(body, ENDPOINTS[2]), TYPES, table(), NOON)
+    assert examined.message is not None
+    (warning,) = examined.message.warnings
+    assert (warning.code, warning.severity, warning.en) == ("SWX-1041", "warning", "codes in no list: 18, -451999")
+    assert [(a.outcome, a.terminal) for a in examined.message.envelope.answers] == [
+        ("pending", False), ("error", True), ("accepted", True),
+    ]  # fmt: skip
+    causes = ((Cause(7, 0, "ENT1", "ent1-box", "CEB311Message", "a.xml", "G-7", awaits=("CUSTOMS",)),),) * 3
+    decision = decide(examined, Context(causes=causes), TYPES, table(), NOON)
+    assert (decision.event, decision.findings, len(decision.answered)) == ("accept", (warning,), 3)
 
 
 def test_rejections_are_written_as_the_endpoint_speaks_or_else_as_the_type_wants() -> None:

@@ -69,7 +69,7 @@ def part(records: Sequence[int]) -> bytes:
 
 
 def decide(message: Message, *causes: Sequence[Cause], whole: bool = False, table: RoutingTable = TABLE) -> Decision:
-    return receipts.decide(message, Context(causes=tuple(map(tuple, causes))), table, ["CEB311Message"], part, whole)
+    return receipts.decide(message, Context(causes=tuple(map(tuple, causes))), table, part, whole)
 
 
 CAUSES = st.builds(cause, st.integers(1, 9), awaited=st.booleans())
@@ -105,10 +105,6 @@ def test_keys_that_lead_to_several_senders_lead_to_nobody(found: list[Cause]) ->
 def test_what_awaits_a_receipt_is_preferred_to_what_is_newer() -> None:
     decision = decide(receipt(1), [cause(9, awaited=False), cause(7), cause(4)])
     assert [one.cause for one in decision.answered] == [7]
-
-
-def test_a_cause_of_a_type_that_the_receipt_does_not_answer_is_none() -> None:
-    assert decide(receipt(1), [cause(7, type="CEB411Message")]).event == "park"
 
 
 def test_an_enterprise_answers_only_what_was_sent_to_it() -> None:
@@ -147,7 +143,7 @@ def test_a_sender_without_a_place_for_receipts_holds_the_file() -> None:
 
 def test_a_receipt_seen_before_is_recognised_and_goes_nowhere() -> None:
     context = Context(Prior(3, b"", "COMPLETED"), ((cause(7),),))
-    decision = receipts.decide(receipt(1), context, TABLE, ["CEB311Message"], part, False)
+    decision = receipts.decide(receipt(1), context, TABLE, part, False)
     assert (decision.event, decision.twin, decision.planned) == ("recognise", 3, ())
 
 

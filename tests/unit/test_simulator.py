@@ -31,7 +31,7 @@ TYPES = catalogue.load()
 RULES = _customs_rules.load()
 SAMPLES = catalogue.SCHEMAS / "customs" / "ceb" / "samples"
 CEB = "{http://www.chinaport.gov.cn/ceb}"
-DECLARATIONS = ("CEB311Message", "CEB411Message", "CEB511Message", "CEB621Message")
+DECLARATIONS = sorted(RULES.types)
 
 
 def customs(**options: Any) -> Customs:
@@ -41,7 +41,7 @@ def customs(**options: Any) -> Customs:
 def sample(name: str, ending: str = "", guid: str = "") -> bytes:
     """Read a sample; numbers get an ending that asks for something, the first document another GUID."""
     body = (SAMPLES / "valid" / f"{name}.xml").read_bytes()
-    body = re.sub(rb"TEST-ORDER-\d{4}", rb"\g<0>" + ending.encode(), body)
+    body = re.sub(rb"TEST-(ORDER|COP|WAYBILL)-\d{4}", rb"\g<0>" + ending.encode(), body)
     known = re.findall(rb"guid>([^<]+)<", body)[0]
     return body.replace(known, guid.encode()) if guid else body
 
@@ -60,6 +60,15 @@ def require_valid(receipt: Receipt) -> None:
 def keys_of(body: bytes) -> list[dict[str, str]]:
     opened = TYPES.open(body)
     return [dict(document.keys) for document in TYPES.read(opened, TYPES.identify(opened)).documents]
+
+
+def test_every_declaration_of_the_family_is_answered_by_the_type_that_its_yaml_names() -> None:
+    family = {name: type for name, type in TYPES.types.items() if type.spec.folder == SAMPLES.parent}
+    assert {name for name, type in family.items() if type.kind == "declaration"} == set(DECLARATIONS)
+    for name in DECLARATIONS:
+        assert RULES.types[name].receipt == family[name].answered_by[0]
+        last = RULES.courses[RULES.types[name].course][-1].status
+        assert TYPES.code(family[RULES.types[name].receipt], last).terminal
 
 
 # -- the normal course -------------------------------------------------------------------------------------------
@@ -88,6 +97,20 @@ def test_documents_with_few_fields_and_messages_with_several_documents_are_answe
     for receipt in receipts:
         require_valid(receipt)
         assert len(keys_of(receipt.body)) == len(keys_of(sample(name)))
+
+
+@pytest.mark.parametrize(("name", "expected"), [("CEB621Message", ["816", "818"]), ("CEB701Message", ["792"])])
+def test_tax_bills_and_results_of_summaries_follow_where_they_are_asked_for(name: str, expected: list[str]) -> None:
+    receipts = customs(later=True).answer(sample(name), NOON)
+    course = len(RULES.courses[RULES.types[name].course])
+    assert [receipt.type[3:6] for receipt in receipts[course:]] == expected
+    given = keys_of(receipts[course - 1].body)[0]
+    for receipt in receipts[course:]:
+        require_valid(receipt)
+        (keys,) = keys_of(receipt.body)
+        assert len(keys.items() & given.items()) == 1, "the number that customs gave"
+    assert len(customs(later=True).answer(sample(name, "-REJ"), NOON)) == 3
+    assert len(customs().answer(sample(name), NOON)) == course
 
 
 def test_receipts_look_as_those_of_customs_do() -> None:
