@@ -13,12 +13,12 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     source: where the facts come from
 
     format: xml                      # whose path syntax the rest is written in; of XML: a/b/c, a/@b, @b
-    root: {namespace: "http://...", name: CEB312Message}
-    version: {path: "@version", accepted: ["1.0"]}
+    root: {namespace: "http://...", name: CEB312Message}      # more of this below
+    version: {path: "@version", accepted: ["1.0"]}            # several paths: the first that says something; "*": any
     editions:                        # published schemas, the latest that is valid on the day decides
       - {name: "202205", valid_from: 2022-05-01, file: CEB312Message-202205.xsd}
 
-    own_id: "@guid"                  # the sender's id of the message
+    own_id: "@guid"                  # the sender's id of the message; without, the same bytes are the same message
     sender: BaseTransfer/dxpId       # optional, as is receivers: (a path that may occur several times)
     fields: {copCode: BaseTransfer/copCode}      # what routing may look at, of the whole message
     documents:
@@ -26,6 +26,7 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
       keys:                          # most trusted first; the names must be those of the type that is answered
         guid: guid
         order: [ebpCode, orderNo]    # joined with "/", scope first; a key that lacks a part is left out
+                                     # of XML: /a/b starts at the root of the message instead of the document
       fields: {returnStatus: returnStatus}       # what routing may look at: the distinct values
 
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
@@ -35,9 +36,23 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
       to: [CEB311Message]
       code: returnStatus             # meaning in codes.yaml
       text: returnInfo
+      text_code: 5                   # the text begins with a code of so many characters: it counts, where it is listed
+      codes: {...}                   # as status in codes.yaml, for this type alone; "*" is any other code
       terminal: ["100", "120"]       # codes that end the waiting; negative ones always do
       split: sender                  # one file answers many senders: each gets his part, or the original
       original: oriBizMessage        # where the answered message is enclosed, if it is
+
+Where the root's name doesn't tell the type, or peers write it in several ways::
+
+    root:
+      namespace: "urn:Declaration:datamodel:standard:CN:MT2101:1"
+      other_namespaces: [""]         # that peers use for the same; "" is none
+      name: Manifest
+      where: {Head/MessageType: MT2101, Declaration: "*"}    # what stands there; "*": such an element is there
+      within: [MFTMessage/MFTData]   # wrappers that it may come in, from their root to what is around ours
+
+Such a type's paths go by names alone, in whatever namespace, and its XSD has no target namespace: it takes on that of
+each message, so one file may serve many types. A wrapper is passed on unchanged and isn't judged.
 
 ``family.yaml``: ``title``, ``personal`` (fields whose values are masked), ``caseless`` (keys folded to upper case),
 ``receipt_shape`` (how our own receipts about these types are written). The labels that findings call a field by stand
@@ -47,8 +62,7 @@ in the XSD, as its documentation: ``订单编号 / order number``.
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -59,7 +73,7 @@ from attrs import evolve, frozen
 from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
-from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
+from exchange.formats import Answers, Edition, Format, Opened, Reader, Schema, TypeFile, nothing_readable
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -78,21 +92,50 @@ class Sample:
     code: str = ""
 
 
+@frozen
+class _Alike:
+    """Types that begin alike and are told apart at the same places."""
+
+    places: tuple[str, ...]
+    reader: Reader  # of any of them: it reads these places
+    types: dict[tuple[str, ...], list[MessageType]]  # by what stands there
+
+    def fitting(self, opened: Opened) -> Sequence[MessageType]:
+        """Return the types that a message may be of."""
+        return self.types.get(self.reader.marks(opened) if self.places else (), ())
+
+    def said(self, opened: Opened) -> str:
+        """Return what a message says at the places."""
+        return ", ".join(
+            f"{p} {text[:SHOWN]!r}" for p, text in zip(self.places, self.reader.marks(opened), strict=True)
+        )
+
+
+def _filed(types: Iterable[MessageType]) -> dict[str, list[_Alike]]:
+    """File types under the keys that their messages begin with; first those that are asked for the most."""
+    groups: dict[str, dict[tuple[tuple[str, bool], ...], _Alike]] = {}
+    for type in types:
+        root = type.spec.file.root
+        texts = tuple(text for _, text in root.marks)
+        group = tuple((place, text == "*") for place, text in root.marks)
+        for key in dict.fromkeys(type.spec.format.root_key(way) for way in root.ways()):
+            empty = _Alike(tuple(place for place, _ in root.marks), type.spec.reader, {})
+            groups.setdefault(key, {}).setdefault(group, empty).types.setdefault(texts, []).append(type)
+    return {key: sorted(alike.values(), key=lambda one: len(one.places), reverse=True) for key, alike in groups.items()}
+
+
 class Catalogue:
     """Every message type that is known here.
 
-    Schemas are compiled when first needed, and kept: one for each type, edition and way to look at the signature.
+    Schemas are compiled when first needed, and kept: one for each file and way to look at the signature.
     """
 
     def __init__(self, types: Mapping[str, MessageType], formats: Mapping[str, Format], directory: Path) -> None:
         self.types = types
         self.directory = directory
         self._formats = formats
-        self._schemas: dict[tuple[str, str, bool], Schema] = {}
-        self._by_key: defaultdict[str, list[MessageType]] = defaultdict(list)
-        for type in types.values():
-            spec: Spec = type.spec
-            self._by_key[spec.format.root_key(spec.file.root)].append(type)
+        self._schemas: dict[tuple[Path, bool], Schema] = {}
+        self._by_key = _filed(types.values())
 
     # -- the path of one message
 
@@ -104,12 +147,13 @@ class Catalogue:
         raise nothing_readable(payload)
 
     def identify(self, opened: Opened) -> MessageType:
-        """Tell the type by root and version. Raises Unidentified, which names what comes close."""
+        """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
         key = opened.format.key(opened)
-        for type in self._by_key.get(key, ()):
-            spec: Spec = type.spec
-            if spec.reader.version(opened) in spec.file.version.accepted:
-                return type
+        for alike in self._by_key.get(key, ()):
+            for type in alike.fitting(opened):
+                spec: Spec = type.spec
+                if spec.file.version.accepts(spec.reader.version(opened)):
+                    return type
         raise self._unidentified(opened, key)
 
     def read(self, opened: Opened, type: MessageType) -> Envelope:
@@ -151,15 +195,15 @@ class Catalogue:
     def schema(self, type: MessageType, edition: Edition, *, unsigned: bool = False) -> Schema:
         """Return the compiled schema of an edition. Raises ConfigurationError where it can't be compiled."""
         unsigned = unsigned and type.signature == "required"
-        known = self._schemas.get((type.name, edition.name, unsigned))
+        spec: Spec = type.spec
+        file = spec.folder / edition.file
+        known = self._schemas.get((file, unsigned))
         if known is None:
-            spec: Spec = type.spec
-            file = spec.folder / edition.file
             try:
                 known = spec.format.schema(file, unsigned=unsigned)
             except ValueError as why:
                 raise ConfigurationError([f"{file}:1:1: {why}"]) from None
-            self._schemas[type.name, edition.name, unsigned] = known
+            self._schemas[file, unsigned] = known
         return known
 
     @property
@@ -225,14 +269,20 @@ class Catalogue:
         return evolve(envelope, documents=documents, answers=envelope.answers[:1] * len(documents))
 
     def _unidentified(self, opened: Opened, key: str) -> Unidentified:
-        known = self._by_key.get(key)
-        if known:
+        if known := [type for alike in self._by_key.get(key, ()) for type in alike.fitting(opened)]:
             versions = ", ".join(version for type in known for version in type.spec.file.version.accepted)
             claimed = known[0].spec.reader.version(opened)[:SHOWN]
             return Unidentified(
                 f"version {claimed!r} of {known[0].name} is not known here: use {versions}",
                 f"{known[0].name} 的版本 {claimed!r} 未知：请使用 {versions}",
                 code="SWX-1023",
+            )
+        if key in self._by_key:
+            said = "; ".join(dict.fromkeys(alike.said(opened) for alike in self._by_key[key]))
+            return Unidentified(
+                f"several types begin like this message, and none has {said}",
+                f"有多种报文如此开头，但没有一种是：{said}",
+                code="SWX-1024",
             )
         local = key.rpartition("}")[2]
         namesakes = [candidate for candidate in self._by_key if candidate.rpartition("}")[2] == local]

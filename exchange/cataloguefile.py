@@ -10,18 +10,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from pydantic import Field, ValidationError
 
 from exchange.errors import ConfigurationError
-from exchange.formats import Edition, Format, Reader, Title, TypeFile
+from exchange.formats import Answers, Edition, Format, Reader, Status, Title, TypeFile
 from exchange.model import Answer, MessageType
 from exchange.ports import Strict
 from exchange.yamlfile import Document, read, suggest
 
 NOT_TYPES: Final = ("family.yaml", "codes.yaml")
+ANY: Final = "*"  # stands for every code that isn't listed
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -34,15 +35,6 @@ class FamilyFile(Strict):
     receipt_shape: str = "json"
 
 
-class StatusRow(Strict):
-    """What a code says about the document it answers."""
-
-    stage: str
-    outcome: Literal["pending", "accepted", "released", "rejected", "error"]
-    zh: str
-    en: str
-
-
 class ErrorRow(Strict):
     """What a negative code says."""
 
@@ -53,7 +45,7 @@ class ErrorRow(Strict):
 class CodesFile(Strict):
     """What the codes in a family's receipts mean."""
 
-    status: dict[str, StatusRow] = Field(default_factory=dict)
+    status: dict[str, Status] = Field(default_factory=dict)
     errors: dict[str, ErrorRow] = Field(default_factory=dict)
 
 
@@ -91,14 +83,19 @@ def code_in(codes: Mapping[str, Code], code: str) -> Code:
     known = codes.get(code)
     if known is not None:
         return known
+    if (other := codes.get(ANY)) is not None:
+        return evolve(other, code=code)
     if code.startswith("-"):
         return Code(code, "port", "error", True, "处理异常", "could not be processed")
     return Code(code, "", "pending", False, "未知状态", "unknown status")
 
 
-def _answer(codes: Mapping[str, Code], code: str, text: str) -> Answer:
-    known = code_in(codes, code)
-    return Answer(code, known.stage, known.outcome, known.terminal, text)
+def _answer(codes: Mapping[str, Code], exact: int, code: str, text: str) -> Answer:
+    """Read an answer; the code that its text begins with counts before the other, where we were told of it."""
+    known = codes.get(text[:exact]) if exact else None
+    if known is None:
+        known = code_in(codes, code)
+    return Answer(known.code, known.stage, known.outcome, known.terminal, text)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -176,23 +173,29 @@ def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]
         if edition.name in [other.name for other in file.editions[:number]]:
             yield at(("editions", number, "name"), f"{edition.name!r} is the name of an edition above")
     for number, code in enumerate(file.answers.terminal if file.answers else ()):
-        if code not in entry.codes.status:
+        if file.answers and code not in file.answers.codes and code not in entry.codes.status:
             yield at(("answers", "terminal", number), f"codes.yaml has no status {code!r}")
 
 
 def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -> Iterator[str]:
-    claims: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    claims: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
     for entry in entries:
         file, at = entry.file, entry.document.problem
-        for version in file.version.accepted:
-            claim = file.format, file.root.namespace, file.root.name, version
+        for claim in _claims(file):
             if claims[claim]:
-                yield at(("root",), f"{claims[claim][0]} claims the same root and version {version!r}")
+                yield at(("root",), f"{claims[claim][0]} claims the same root and version {claim[3]!r}")
             claims[claim].append(file.name)
         for number, name in enumerate(file.answered_by):
             yield from _link_mistake(entry, ("answered_by", number), name, by_name, "receipt")
         for number, name in enumerate(file.answers.to if file.answers else ()):
             yield from _link_mistake(entry, ("answers", "to", number), name, by_name, "declaration")
+
+
+def _claims(file: TypeFile) -> Iterator[tuple[str, str, str, str, str]]:
+    """Iterate over what only one type may have: a beginning, a version, and what tells it apart."""
+    for root in file.root.ways():
+        for version in file.version.accepted:
+            yield file.format, root.namespace, root.name, version, str(file.root.marks)
 
 
 def _link_mistake(
@@ -210,9 +213,10 @@ def _link_mistake(
 
 def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType | None:
     file = entry.file
-    codes = _codes(entry.codes, file.answers.terminal) if file.answers else {}
+    codes = _codes(entry.codes, file.answers) if file.answers else {}
+    exact = file.answers.text_code if file.answers else 0
     try:
-        reader = format.reader(file, entry.family.caseless, partial(_answer, codes))
+        reader = format.reader(file, entry.family.caseless, partial(_answer, codes, exact))
     except ValueError as why:
         problems += [
             entry.document.problem(_find(entry.document.data, path), f"{path!r} is no path") for path in why.args
@@ -233,10 +237,10 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
     )
 
 
-def _codes(file: CodesFile, terminal: Sequence[str]) -> dict[str, Code]:
+def _codes(file: CodesFile, answers: Answers) -> dict[str, Code]:
     codes = {code: Code(code, "port", "error", True, row.zh, row.en) for code, row in file.errors.items()}
-    for code, row in file.status.items():
-        codes[code] = Code(code, row.stage, row.outcome, code in terminal, row.zh, row.en)
+    for code, status in (file.status | answers.codes).items():
+        codes[code] = Code(code, status.stage, status.outcome, code in answers.terminal, status.zh, status.en)
     return codes
 
 

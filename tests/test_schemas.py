@@ -16,7 +16,7 @@ from lxml import etree
 
 from exchange.catalogue import Sample, load
 from exchange.errors import Rejected
-from exchange.formats.xml import schema_tree
+from exchange.formats._xml_schema import schema_tree
 
 CATALOGUE = load()
 ON = date(2026, 1, 1)

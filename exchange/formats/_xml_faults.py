@@ -10,7 +10,6 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import xmlschema
@@ -19,7 +18,6 @@ from lxml import etree
 from xmlschema import validators as xsd
 
 from exchange.formats._xml_words import TYPES
-from exchange.formats.xml import schema_tree
 
 NAME_LIMIT: Final = 64  # characters of a name that a pointer shows
 
@@ -203,9 +201,9 @@ def _value(element: Element, validator: Any, error: Any) -> Fault:
     return _fault(rule, element, value=value, limit=limit, actual=len(value))
 
 
-def faults_of_libxml2(root: Element, file: Path, unsigned: bool) -> Iterator[Fault]:
-    """Repeat what libxml2 says, for the few documents that only it refuses."""
-    schema = etree.XMLSchema(schema_tree(file, unsigned=unsigned))
+def faults_of_libxml2(root: Element, tree: etree._ElementTree) -> Iterator[Fault]:
+    """Repeat what libxml2 says by an XSD, for the few documents that only it refuses."""
+    schema = etree.XMLSchema(tree)
     schema.validate(root)
     log: Any = schema.error_log
     for entry in log:

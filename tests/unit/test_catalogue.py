@@ -212,14 +212,14 @@ def problems(directory: Path) -> list[str]:
 
 def test_every_mistake_in_keys_and_values_is_listed_with_its_place(copied: Path) -> None:
     edit(
-        copied, "CEB311Message.yaml", lambda text: text.replace("own_id:", "own_ids:").replace("declaration", "letter")
+        copied, "CEB311Message.yaml", lambda text: text.replace("source:", "sources:").replace("declaration", "letter")
     )
     edit(copied, "CEB312Message.yaml", lambda text: text.replace('["1.0"]', "[1.0]"))
     edit(copied, "codes.yaml", lambda text: text.replace("outcome: released", "outcome: free"))
     edit(copied, "family.yaml", lambda text: text + "colour: red\n")
     found = problems(copied)
-    assert "CEB311Message.yaml:13:1: unknown key 'own_ids', did you mean 'own_id'?" in found
-    assert "CEB311Message.yaml:1:1: 'own_id' is missing" in found
+    assert "CEB311Message.yaml:5:1: unknown key 'sources', did you mean 'source'?" in found
+    assert "CEB311Message.yaml:1:1: 'source' is missing" in found
     assert any(problem.startswith("CEB311Message.yaml:3:1: kind: ") for problem in found)
     assert any(problem.startswith("CEB312Message.yaml:9:") for problem in found)
     assert len([problem for problem in found if problem.startswith("codes.yaml:")]) == 2
