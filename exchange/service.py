@@ -19,7 +19,7 @@ from attrs import define, field
 from exchange import asgi, catalogue, observability, plugins, routesfile
 from exchange.control import Control
 from exchange.controlsocket import serve_control
-from exchange.errors import ConfigurationError, ExchangeError, StoreError
+from exchange.errors import ConfigurationError, StoreError
 from exchange.explaining import Explainer
 from exchange.instants import Instant, day_number, read_id, show_id
 from exchange.model import Generation

