@@ -34,8 +34,9 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     deadline_seconds: 1800           # after which a missing receipt raises an alarm
     answers:                         # of a receipt
       to: [CEB311Message]
-      code: returnStatus             # meaning in codes.yaml
+      code: returnStatus             # meaning in codes.yaml; of several paths the first that says something counts
       text: returnInfo
+      every: true                    # what it says is said of every document of the answered message (else false)
       text_code: 5                   # the text begins with a code of so many characters: it counts, where it is listed
       codes: {...}                   # as status in codes.yaml, for this type alone; "*" is any other code
       terminal: ["100", "120"]       # codes that end the waiting; negative ones always do
@@ -53,6 +54,9 @@ Where the root's name doesn't tell the type, or peers write it in several ways::
 
 Such a type's paths go by names alone, in whatever namespace, and its XSD has no target namespace: it takes on that of
 each message, so one file may serve many types. A wrapper is passed on unchanged and isn't judged.
+
+``like: MT2101`` takes everything that a file doesn't say from another one beside it; an empty value (``~``) takes
+something away.
 
 ``family.yaml``: ``title``, ``personal`` (fields whose values are masked), ``caseless`` (keys folded to upper case),
 ``receipt_shape`` (how our own receipts about these types are written). The labels that findings call a field by stand

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 from pydantic import Field, ValidationError
@@ -145,7 +145,7 @@ def _entries(folder: Path, problems: list[str]) -> Iterator[_Entry]:
 
 def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Document, Model] | None:
     try:
-        document = read(path.read_text("utf-8"), str(path))
+        document = _inherited(read(path.read_text("utf-8"), str(path)), path)
         return document, model.model_validate(document.data)
     except ConfigurationError as why:
         problems += why.problems
@@ -154,6 +154,35 @@ def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Documen
     except (OSError, UnicodeDecodeError) as why:
         problems.append(f"{path}:1:1: {why}")
     return None
+
+
+def _inherited(document: Document, path: Path) -> Document:
+    """Fill in what a file that is ``like`` another leaves out. Raises ConfigurationError or OSError."""
+    data = document.data
+    if not isinstance(data, dict) or "like" not in data:
+        return document
+    other = path.with_name(f"{data['like']}.yaml")
+    if not other.is_file():
+        known = (file.stem for file in path.parent.glob("*.yaml") if file.name not in NOT_TYPES)
+        text = f"there is no {data['like']!r} here{suggest(str(data['like']), known)}"
+        raise ConfigurationError([document.problem(("like",), text)])
+    base = read(other.read_text("utf-8"), str(other)).data
+    if not isinstance(base, dict) or "like" in base:
+        raise ConfigurationError([document.problem(("like",), f"{data['like']} can't be a model for others")])
+    return evolve(document, data=_merged(base, {name: value for name, value in data.items() if name != "like"}))
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *base* with what *own* says otherwise, at every depth; an empty value takes something away.
+
+    >>> _merged({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}, "a": None})
+    {'b': {'c': 4, 'd': 3}}
+    """
+    merged = dict(base)
+    for name, value in own.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]:

@@ -29,12 +29,18 @@ Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its re
 
 
 def decide(
-    message: Message, context: Context, table: RoutingTable, answers: Sequence[str], part: Part, whole: bool
+    message: Message,
+    context: Context,
+    table: RoutingTable,
+    answers: Sequence[str],
+    part: Part,
+    whole: bool,
+    every: bool = False,
 ) -> Decision:
     """Send each record of a receipt home to the sender of what it answers; park what answers nothing yet.
 
     *answers* names the types that this receipt can answer. *part* cuts the file; *whole* says that every sender gets
-    all of it.
+    all of it, *every* that a record answers every document of what it answers.
     """
     if context.prior is not None:
         return Decision("recognise", twin=context.prior.id)
@@ -68,11 +74,17 @@ def decide(
             )
         )
     answered = tuple(
-        Answered(i, cause.id, cause.document, cause.documents, message.sender, message.envelope.answers[i])
+        Answered(i, cause.id, document, cause.documents, message.sender, message.envelope.answers[i])
         for i, cause in known.items()
+        for document in _answered(cause, every and message.envelope.answers[i].terminal)
     )
     event = "park" if waits and not known else "accept"
     return Decision(event, tuple(planned), answered, waits=waits, wait_seconds=WAIT_SECONDS)
+
+
+def _answered(cause: Cause, every: bool) -> Sequence[int]:
+    """Return the documents of a cause that a record answers; what ends nothing is told once."""
+    return range(cause.documents) if every else (cause.document,)
 
 
 def _choose(causes: Sequence[Cause], answers: Sequence[str], sender: str, trusted: bool) -> Cause | None:

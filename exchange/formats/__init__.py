@@ -100,8 +100,9 @@ class Answers(Strict):
     """What makes a type a receipt: which types it answers, and where it says what."""
 
     to: tuple[Text, ...]
-    code: Text
-    text: str = ""
+    code: OneOrMore  # of several places the first that says something counts
+    text: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    every: bool = False  # what it says is said of every document of the message that it answers
     text_code: int = Field(0, ge=0)  # the text begins with a code of so many characters, which is more exact
     codes: dict[str, Status] = Field(default_factory=dict)  # of this type alone; "*": any other code
     terminal: tuple[Text, ...] = ()  # codes after which nothing more is waited for; negative ones always are

@@ -182,7 +182,7 @@ class Reader:
             for name, paths in documents.keys.items()
         ]
         self._each_fields = [(name, each.slot(path)) for name, path in documents.fields.items()]
-        self._says = (each.slot(answers.code), each.slot(answers.text)) if answers else None
+        self._says = [[each.slot(path) for path in paths] for paths in (answers.code, answers.text)] if answers else []
         self._original = each.slot(answers.original if answers else "")
         self._claim, self._mark, self._whole = claim, mark, whole
         wrappers = [path for path in root.within if not _PATH.fullmatch(path) or "@" in path]
@@ -206,7 +206,7 @@ class Reader:
         whole, rows = self._whole.read(root)
         return Envelope(
             type=self._name,
-            version=next((whole[slot] for slot in self._version if whole[slot]), ""),
+            version=_first(whole, self._version),
             own_id=whole[self._own_id] if self._has_id else blake2b(opened.payload, digest_size=16).hexdigest(),
             sender=whole[self._sender],
             receivers=tuple(map(_text, root.iterfind(self._receivers))) if self._receivers else (),
@@ -252,10 +252,10 @@ class Reader:
         return keys
 
     def _answers(self, rows: list[list[str]]) -> tuple[Answer, ...]:
-        if self._says is None:
+        if not self._says:
             return ()
-        code, text = self._says
-        return tuple([self._answer(row[code], row[text]) for row in rows])
+        codes, texts = self._says
+        return tuple([self._answer(_first(row, codes), _first(row, texts)) for row in rows])
 
     def _distinct(self, whole: list[str], rows: list[list[str]]) -> dict[str, tuple[str, ...]]:
         fields: dict[str, tuple[str, ...]] = {name: (whole[slot],) for name, slot in self._fields if whole[slot]}
@@ -268,6 +268,14 @@ class Reader:
             if values:
                 fields[name] = tuple(values)
         return fields
+
+
+def _first(texts: Sequence[str], slots: Sequence[int]) -> str:
+    """Return the first text that says something, or an empty one."""
+    for slot in slots:
+        if texts[slot]:
+            return texts[slot]
+    return ""
 
 
 def _inside(path: str) -> str:
