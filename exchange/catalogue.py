@@ -66,7 +66,7 @@ in the XSD, as its documentation: ``订单编号 / order number``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -77,7 +77,7 @@ from attrs import evolve, frozen
 from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
-from exchange.formats import Answers, Edition, Format, Opened, Reader, Schema, TypeFile, nothing_readable
+from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -96,36 +96,59 @@ class Sample:
     code: str = ""
 
 
+Place = tuple[str, bool]  # a path, and whether it is enough that something is there
+
+
 @frozen
 class _Alike:
-    """Types that begin alike and are told apart at the same places."""
+    """Types that begin alike; *probe* reads at once what tells them apart, if anything does."""
 
-    places: tuple[str, ...]
-    reader: Reader  # of any of them: it reads these places
-    types: dict[tuple[str, ...], list[MessageType]]  # by what stands there
+    types: Sequence[MessageType]
+    places: Sequence[Place] = ()
+    probe: Callable[[Opened], Sequence[str]] | None = None
+    groups: Sequence[tuple[tuple[int, ...], Mapping[tuple[str, ...], Sequence[MessageType]]]] = ()
 
     def fitting(self, opened: Opened) -> Sequence[MessageType]:
-        """Return the types that a message may be of."""
-        return self.types.get(self.reader.marks(opened) if self.places else (), ())
+        """Return the types that a message may be of; first those that are asked for the most."""
+        if self.probe is None:
+            return self.types
+        said = self.probe(opened)
+        return [
+            type for where, known in self.groups for type in known.get(tuple([said[number] for number in where]), ())
+        ]
 
     def said(self, opened: Opened) -> str:
         """Return what a message says at the places."""
-        return ", ".join(
-            f"{p} {text[:SHOWN]!r}" for p, text in zip(self.places, self.reader.marks(opened), strict=True)
-        )
+        texts = self.probe(opened) if self.probe else ()
+        return ", ".join(f"{path} {text[:SHOWN]!r}" for (path, _), text in zip(self.places, texts, strict=True))
 
 
-def _filed(types: Iterable[MessageType]) -> dict[str, list[_Alike]]:
-    """File types under the keys that their messages begin with; first those that are asked for the most."""
-    groups: dict[str, dict[tuple[tuple[str, bool], ...], _Alike]] = {}
+def _filed(types: Iterable[MessageType]) -> dict[str, _Alike]:
+    """File types under the keys that their messages begin with."""
+    alike: dict[str, list[MessageType]] = {}
     for type in types:
-        root = type.spec.file.root
-        texts = tuple(text for _, text in root.marks)
-        group = tuple((place, text == "*") for place, text in root.marks)
-        for key in dict.fromkeys(type.spec.format.root_key(way) for way in root.ways()):
-            empty = _Alike(tuple(place for place, _ in root.marks), type.spec.reader, {})
-            groups.setdefault(key, {}).setdefault(group, empty).types.setdefault(texts, []).append(type)
-    return {key: sorted(alike.values(), key=lambda one: len(one.places), reverse=True) for key, alike in groups.items()}
+        for key in dict.fromkeys(type.spec.format.root_key(way) for way in type.spec.file.root.ways()):
+            alike.setdefault(key, []).append(type)
+    return {key: _told_apart(members) for key, members in alike.items()}
+
+
+def _told_apart(types: Sequence[MessageType]) -> _Alike:
+    asked: dict[tuple[Place, ...], dict[tuple[str, ...], list[MessageType]]] = {}
+    for type in types:
+        marks = type.spec.file.root.marks
+        group = asked.setdefault(tuple((path, text == "*") for path, text in marks), {})
+        group.setdefault(tuple(text for _, text in marks), []).append(type)
+    places = list(dict.fromkeys(place for group in asked for place in group))
+    if not places:
+        return _Alike(types)
+    groups = sorted(asked.items(), key=lambda item: len(item[0]), reverse=True)
+    roots = [type.spec.file.root for type in types]
+    return _Alike(
+        types,
+        places,
+        types[0].spec.format.probe(roots, places),
+        [(tuple(places.index(place) for place in group), known) for group, known in groups],
+    )
 
 
 class Catalogue:
@@ -153,11 +176,11 @@ class Catalogue:
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
         key = opened.format.key(opened)
-        for alike in self._by_key.get(key, ()):
-            for type in alike.fitting(opened):
-                spec: Spec = type.spec
-                if spec.file.version.accepts(spec.reader.version(opened)):
-                    return type
+        alike = self._by_key.get(key)
+        for type in alike.fitting(opened) if alike else ():
+            spec: Spec = type.spec
+            if spec.any_version or spec.file.version.accepts(spec.reader.version(opened)):
+                return type
         raise self._unidentified(opened, key)
 
     def read(self, opened: Opened, type: MessageType) -> Envelope:
@@ -273,7 +296,8 @@ class Catalogue:
         return evolve(envelope, documents=documents, answers=envelope.answers[:1] * len(documents))
 
     def _unidentified(self, opened: Opened, key: str) -> Unidentified:
-        if known := [type for alike in self._by_key.get(key, ()) for type in alike.fitting(opened)]:
+        alike = self._by_key.get(key)
+        if known := alike.fitting(opened) if alike else ():
             versions = ", ".join(version for type in known for version in type.spec.file.version.accepted)
             claimed = known[0].spec.reader.version(opened)[:SHOWN]
             return Unidentified(
@@ -281,8 +305,8 @@ class Catalogue:
                 f"{known[0].name} 的版本 {claimed!r} 未知：请使用 {versions}",
                 code="SWX-1023",
             )
-        if key in self._by_key:
-            said = "; ".join(dict.fromkeys(alike.said(opened) for alike in self._by_key[key]))
+        if alike:
+            said = alike.said(opened)
             return Unidentified(
                 f"several types begin like this message, and none has {said}",
                 f"有多种报文如此开头，但没有一种是：{said}",

@@ -71,6 +71,7 @@ class Spec:
     reader: Reader
     codes: Mapping[str, Code] = field(repr=False)
     personal: frozenset[str] = frozenset()
+    any_version: bool = False
 
     @property
     def editions(self) -> Sequence[Edition]:
@@ -138,14 +139,20 @@ def _families(directory: Path) -> list[Path]:
 def _entries(folder: Path, problems: list[str]) -> Iterator[_Entry]:
     family = _model(folder / "family.yaml", FamilyFile, problems)
     codes = _model(folder / "codes.yaml", CodesFile, problems) if (folder / "codes.yaml").exists() else None
+    models: dict[Path, Document] = {}
     for path in sorted(folder.glob("*.yaml")):
-        if path.name not in NOT_TYPES and (found := _model(path, TypeFile, problems)) and family:
+        if path.name not in NOT_TYPES and (found := _model(path, TypeFile, problems, models)) and family:
             yield _Entry(*found, folder, family[1], codes[1] if codes else CodesFile())
 
 
-def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Document, Model] | None:
+def _model(
+    path: Path, model: type[Model], problems: list[str], models: dict[Path, Document] | None = None
+) -> tuple[Document, Model] | None:
+    """Read a file; *models* keeps those that others are ``like``, where a file may be."""
     try:
-        document = _inherited(read(path.read_text("utf-8"), str(path)), path)
+        document = read(path.read_text("utf-8"), str(path))
+        if models is not None:
+            document = _inherited(document, path, models)
         return document, model.model_validate(document.data)
     except ConfigurationError as why:
         problems += why.problems
@@ -156,7 +163,7 @@ def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Documen
     return None
 
 
-def _inherited(document: Document, path: Path) -> Document:
+def _inherited(document: Document, path: Path, models: dict[Path, Document]) -> Document:
     """Fill in what a file that is ``like`` another leaves out. Raises ConfigurationError or OSError."""
     data = document.data
     if not isinstance(data, dict) or "like" not in data:
@@ -166,7 +173,9 @@ def _inherited(document: Document, path: Path) -> Document:
         known = (file.stem for file in path.parent.glob("*.yaml") if file.name not in NOT_TYPES)
         text = f"there is no {data['like']!r} here{suggest(str(data['like']), known)}"
         raise ConfigurationError([document.problem(("like",), text)])
-    base = read(other.read_text("utf-8"), str(other)).data
+    if other not in models:
+        models[other] = read(other.read_text("utf-8"), str(other))
+    base = models[other].data
     if not isinstance(base, dict) or "like" in base:
         raise ConfigurationError([document.problem(("like",), f"{data['like']} can't be a model for others")])
     return evolve(document, data=_merged(base, {name: value for name, value in data.items() if name != "like"}))
@@ -262,7 +271,7 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         answered_by=file.answered_by,
         deadline_seconds=file.deadline_seconds,
         receipt_shape=entry.family.receipt_shape,
-        spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal),
+        spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal, file.version.accepts(ANY)),
     )
 
 

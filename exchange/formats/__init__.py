@@ -6,7 +6,7 @@ shape of the YAML is explained in ``exchange.catalogue``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -151,9 +151,6 @@ class Reader(Protocol):
     def version(self, opened: Opened) -> str:
         """Return the version the message claims, or an empty text."""
 
-    def marks(self, opened: Opened) -> tuple[str, ...]:
-        """Return what stands at the places of ``root.marks``; of a place that only has to be there, "*"."""
-
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty. Raises nothing: the schema judges, not the reader."""
 
@@ -185,6 +182,12 @@ class Format(Protocol):
 
     def root_key(self, root: Root) -> str:
         """Return the same key as a type's YAML spells it."""
+
+    def probe(self, roots: Sequence[Root], places: Sequence[tuple[str, bool]]) -> Callable[[Opened], Sequence[str]]:
+        """Compile places that tell types apart which may begin as *roots* do: paths, and whether being there is enough.
+
+        What is returned reads the texts there; "*" where being there is enough.
+        """
 
     def reader(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> Reader:
         """Compile the paths of a type's YAML; keys named in *caseless* are folded to upper case.

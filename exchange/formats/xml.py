@@ -78,7 +78,7 @@ class _Step:
         for child in element:
             tag = child.tag
             if anywhere and isinstance(tag, str):  # comments have none
-                tag = local(tag)
+                tag = tag.rpartition("}")[2]
             step = waiting.pop(tag, None)
             if step is None:
                 continue
@@ -97,9 +97,9 @@ class _Step:
 class _Paths:
     """Numbers the paths of a YAML as slots, and collects those that are none."""
 
-    def __init__(self, root: Root) -> None:
-        self.anywhere = bool(root.other_namespaces or root.within)  # names are enough
-        self._prefix = f"{{{root.namespace}}}" if root.namespace and not self.anywhere else ""
+    def __init__(self, *roots: Root) -> None:
+        self.anywhere = any(root.other_namespaces or root.within for root in roots)  # names are enough
+        self._prefix = f"{{{roots[0].namespace}}}" if roots[0].namespace and not self.anywhere else ""
         self._slots: dict[str, int] = {}
         self._start = _Step(self.anywhere)
         self.mistakes: list[str] = []
@@ -119,7 +119,7 @@ class _Paths:
 
     def presence(self, path: str) -> int:
         """Return the slot that will tell whether there is an element at *path*."""
-        slot = self._slots[path] = len(self._slots)
+        slot = self._slots[f"{path} is there"] = len(self._slots)
         step = self._start.at(self.steps(path, path))
         step.present, step.plain = slot, False
         return slot
@@ -156,18 +156,27 @@ class _Paths:
         return slots, rows
 
 
+class _Unwrapping:
+    """Finds what the paths of types start at: the root, or what stands in the wrapper that is the root."""
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self._paths = {path.partition("/")[0]: _inside(f"{path}/{root.name}") for root in roots for path in root.within}
+
+    def __call__(self, tree: etree._Element) -> etree._Element:
+        path = self._paths.get(str(tree.tag)) if self._paths else None
+        inside = None if path is None else tree.find(path)
+        return tree if inside is None else inside
+
+
 class Reader:
     """Reads messages of one type."""
 
     def __init__(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> None:
         documents, answers, root = type.documents, type.answers, type.root
         self._name, self._answer = type.name, answer
-        claim, mark, whole, each = (_Paths(root) for _ in range(4))
-        for path in type.version.path:
-            claim.slot(path)
-        for path, text in root.marks:
-            (mark.presence if text == PRESENT else mark.slot)(path)
-        self._wrapped = {path.partition("/")[0]: _inside(f"{path}/{root.name}") for path in root.within}
+        claim, whole, each = (_Paths(root) for _ in range(3))
+        self._claims = [claim.slot(path) for path in type.version.path]
+        self._unwrap = _Unwrapping([root])
         self._version = [whole.slot(path) for path in type.version.path]
         self._has_id = bool(type.own_id)
         self._own_id, self._sender = whole.slot(type.own_id), whole.slot(type.sender)
@@ -184,25 +193,18 @@ class Reader:
         self._each_fields = [(name, each.slot(path)) for name, path in documents.fields.items()]
         self._says = [[each.slot(path) for path in paths] for paths in (answers.code, answers.text)] if answers else []
         self._original = each.slot(answers.original if answers else "")
-        self._claim, self._mark, self._whole = claim, mark, whole
-        wrappers = [path for path in root.within if not _PATH.fullmatch(path) or "@" in path]
-        if mistakes := claim.mistakes + mark.mistakes + whole.mistakes + each.mistakes + wrappers:
+        self._claim, self._whole = claim, whole
+        others = [path for path in (*root.within, *root.where) if not _PATH.fullmatch(path)]
+        if mistakes := claim.mistakes + whole.mistakes + each.mistakes + others:
             raise ValueError(*dict.fromkeys(mistakes))
 
     def version(self, opened: Opened) -> str:
         """Return the version the message claims, or an empty text."""
-        for text in self._claim.read(self._root(opened.tree))[0]:
-            if text:
-                return text
-        return ""
-
-    def marks(self, opened: Opened) -> tuple[str, ...]:
-        """Return what stands at the places of ``root.marks``; of a place that only has to be there, "*"."""
-        return tuple(self._mark.read(self._root(opened.tree))[0])
+        return _first(self._claim.read(self._unwrap(opened.tree))[0], self._claims)
 
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty."""
-        root = self._root(opened.tree)
+        root = self._unwrap(opened.tree)
         whole, rows = self._whole.read(root)
         return Envelope(
             type=self._name,
@@ -216,14 +218,6 @@ class Reader:
             signed=bool(whole[self._signature]),
         )
 
-    def _root(self, tree: etree._Element) -> etree._Element:
-        """Return what the type's paths start at: the root, or what stands in the wrapper that is the root."""
-        if not self._wrapped:
-            return tree
-        path = self._wrapped.get(str(tree.tag))
-        inside = None if path is None else tree.find(path)
-        return tree if inside is None else inside
-
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
         text = "".join([row[self._original] for row in self._whole.read(opened.tree)[1]])
@@ -233,7 +227,7 @@ class Reader:
         """Write the message anew, in its own charset, with only these of its documents."""
         root = parse(opened.payload)
         tree = root.getroottree()
-        documents = self._root(root).iterfind(self._documents) if self._documents else ()
+        documents = self._unwrap(root).iterfind(self._documents) if self._documents else ()
         for number, document in enumerate(list(documents)):
             parent = document.getparent()
             if number not in records and parent is not None:
@@ -318,6 +312,13 @@ class Xml:
     def root_key(self, root: Root) -> str:
         """Return the qualified name that a type's YAML gives the root."""
         return f"{{{root.namespace}}}{root.name}" if root.namespace else root.name
+
+    def probe(self, roots: Sequence[Root], places: Sequence[tuple[str, bool]]) -> Callable[[Opened], Sequence[str]]:
+        """Compile places that tell types apart: paths, and whether an element there is enough."""
+        paths, unwrap = _Paths(*roots), _Unwrapping(roots)
+        for path, presence in places:
+            (paths.presence if presence else paths.slot)(path)
+        return lambda opened: paths.read(unwrap(opened.tree))[0]
 
     def reader(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> Reader:
         """Compile the paths of a type's YAML. Raises ValueError with those that are none."""

@@ -145,7 +145,7 @@ def test_what_no_type_says_is_told(catalogue: Catalogue) -> None:
         with pytest.raises(Unidentified) as why:
             told(catalogue, payload)
         assert why.value.code == "SWX-1024"
-    with pytest.raises(Unidentified, match=r"none has Declaration '\*', Head/Type 'M3'; Response ''"):
+    with pytest.raises(Unidentified, match=r"none has Declaration '\*', Head/Type 'M3', Response ''"):
         told(catalogue, manifest("M3", ""))
     with pytest.raises(Unidentified) as why:
         told(catalogue, manifest("M1", "urn:other"))
