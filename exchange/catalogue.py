@@ -51,9 +51,11 @@ Where the root's name doesn't tell the type, or peers write it in several ways::
       name: Manifest
       where: {Head/MessageType: MT2101, Declaration: "*"}    # what stands there; "*": such an element is there
       within: [MFTMessage/MFTData]   # wrappers that it may come in, from their root to what is around ours
+      mixed: true                    # what stands inside is in other namespaces than the root (else false)
 
-Such a type's paths go by names alone, in whatever namespace, and its XSD has no target namespace: it takes on that of
-each message, so one file may serve many types. A wrapper is passed on unchanged and isn't judged.
+Such a type's paths go by names alone, in whatever namespace. An XSD without a target namespace takes on that of each
+message, so one file may serve many types; one that declares nothing and only imports others stands for the set. A
+wrapper is passed on unchanged and isn't judged.
 
 ``like: MT2101`` takes everything that a file doesn't say from another one beside it; an empty value (``~``) takes
 something away.
@@ -331,15 +333,22 @@ class Catalogue:
         )
 
 
-def load(directory: Path = SCHEMAS) -> Catalogue:
-    """Read the catalogue under *directory*. Raises ConfigurationError with all mistakes."""
+def load(*directories: Path) -> Catalogue:
+    """Read the message types under *directories*; none: ours. Raises ConfigurationError with all mistakes.
+
+    Of two types of the same name that of the later directory wins, so that a site may install the official schemas
+    that it owns over ours.
+    """
     formats = {"xml": Xml()} | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
-    return Catalogue({type.name: type for type in read_types(directory, formats)}, formats, directory)
+    types = read_types(directories or (SCHEMAS,), formats)
+    return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
 
 
-def explain(directory: Path, payload: bytes, type: str, edition: str, unsigned: bool = False) -> list[Finding]:
+def explain(
+    directories: tuple[Path, ...], payload: bytes, type: str, edition: str, unsigned: bool = False
+) -> list[Finding]:
     """Do what ``Catalogue.explain`` does, in another process: everything here can be pickled."""
-    return _loaded(directory).explain(payload, type, edition, unsigned=unsigned)
+    return _loaded(*directories).explain(payload, type, edition, unsigned=unsigned)
 
 
 _loaded = cache(load)

@@ -113,14 +113,18 @@ class _Entry:
     codes: CodesFile
 
 
-def read_types(directory: Path, formats: Mapping[str, Format]) -> list[MessageType]:
-    """Read every type under *directory*. Raises ConfigurationError with all mistakes."""
+def read_types(directories: Sequence[Path], formats: Mapping[str, Format]) -> list[MessageType]:
+    """Read every type under *directories*, where the later one wins. Raises ConfigurationError with all mistakes."""
     problems: list[str] = []
-    entries = [entry for folder in _families(directory) for entry in _entries(folder, problems)]
+    known: dict[str, _Entry] = {}
+    for directory in directories:
+        found = [entry for folder in _families(directory) for entry in _entries(folder, problems)]
+        known |= {entry.file.name: entry for entry in found}
+    entries = list(known.values())
     _stop(problems)
     for entry in entries:
         problems += _own_mistakes(entry, formats)
-    problems += _common_mistakes({entry.file.name: entry for entry in entries}, entries)
+    problems += _common_mistakes(known, entries)
     _stop(problems)
     types = [_compiled(entry, formats[entry.file.format], problems) for entry in entries]
     _stop(problems)

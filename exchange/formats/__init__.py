@@ -44,6 +44,7 @@ class Root(Strict):
 
     namespace: str = ""
     other_namespaces: tuple[str, ...] = ()  # that peers use for the same
+    mixed: bool = False  # of XML: what stands inside is in other namespaces than the root
     name: Text
     where: dict[Text, Text] = Field(default_factory=dict)  # path -> the text there; "*": there is such a place
     within: tuple[Text, ...] = ()  # wrappers it may come in: the path from the wrapper's root to what is around ours

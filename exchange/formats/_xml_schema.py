@@ -34,14 +34,12 @@ def compiled(file: Path, *, unsigned: bool) -> Schema:
         plain = etree.XMLSchema(tree)
     except (etree.LxmlError, OSError) as error:
         raise ValueError(str(error)) from None
-    if tree.getroot().get("targetNamespace") is not None:
-        return Fixed(plain)
-    return Adapting(file, declared(tree), {"": plain})
+    return Adapting(file, declared(tree), {"": plain}) if adapts(tree) else Fixed(plain)
 
 
 @frozen
 class Fixed:
-    """An XSD for one namespace."""
+    """An XSD with namespaces of its own."""
 
     compiled: etree.XMLSchema
 
@@ -77,7 +75,7 @@ def schema_tree(file: Path, *, unsigned: bool, namespace: str = "") -> etree._El
     One without a target namespace takes on *namespace*.
     """
     tree = etree.parse(file)
-    if namespace and tree.getroot().get("targetNamespace") is None:
+    if namespace and adapts(tree):
         return adapted(file, namespace)
     if unsigned:
         particles = [p for p in tree.iter(f"{XSD}element") if p.get("ref", "").rpartition(":")[2] == "Signature"]
@@ -86,6 +84,11 @@ def schema_tree(file: Path, *, unsigned: bool, namespace: str = "") -> etree._El
         for particle in particles:
             particle.set("minOccurs", "0")
     return tree
+
+
+def adapts(tree: etree._ElementTree) -> bool:
+    """Tell whether an XSD takes on a namespace: it has none, and isn't just a list of what to import."""
+    return tree.getroot().get("targetNamespace") is None and bool(declared(tree))
 
 
 def adapted(file: Path, namespace: str) -> etree._ElementTree:

@@ -98,7 +98,7 @@ class _Paths:
     """Numbers the paths of a YAML as slots, and collects those that are none."""
 
     def __init__(self, *roots: Root) -> None:
-        self.anywhere = any(root.other_namespaces or root.within for root in roots)  # names are enough
+        self.anywhere = any(root.other_namespaces or root.within or root.mixed for root in roots)  # names are enough
         self._prefix = f"{{{roots[0].namespace}}}" if roots[0].namespace and not self.anywhere else ""
         self._slots: dict[str, int] = {}
         self._start = _Step(self.anywhere)

@@ -100,7 +100,7 @@ def test_a_schema_is_compiled_once_for_each_way_of_looking() -> None:
 def test_findings_come_from_another_process_too() -> None:
     payload = sample("CEB311Message").replace(b"TEST-ORDER-0001", b"N" * 72)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        found = pool.submit(explain, SCHEMAS, payload, "CEB311Message", "202205", False).result()
+        found = pool.submit(explain, (SCHEMAS,), payload, "CEB311Message", "202205", False).result()
     assert found == CATALOGUE.explain(payload, "CEB311Message", "202205")
     assert [finding.code for finding in found] == ["SWX-1413"]
 
