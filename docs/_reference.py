@@ -145,7 +145,8 @@ def _type(type: MessageType, known: catalogue.Catalogue) -> list[str]:
     authority, family = type.spec.folder.relative_to(known.directory).parts
     way = f"{authority} → enterprise" if type.kind == "receipt" else f"enterprise → {authority}"
     editions = ", ".join(f"{one.name} (from {one.valid_from})" for one in file.editions)
-    version = f"{type.format}, {', '.join(file.version.accepted)}"
+    accepted = ["any version" if version == "*" else version for version in file.version.accepted if version]
+    version = ", ".join([type.format, *accepted])
     names = f"{type.title_en} · {type.title_zh}"
     return [f"`{type.name}`", names, f"{authority}/{family}", f"{type.kind}, {way}", version, editions, type.certainty]
 

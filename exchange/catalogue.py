@@ -13,13 +13,13 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     source: where the facts come from
 
     format: xml                      # whose path syntax the rest is written in; of XML: a/b/c, a/@b, @b
-    root: {namespace: "http://...", name: CEB312Message}
-    version: {path: "@version", accepted: ["1.0"]}
+    root: {namespace: "http://...", name: CEB312Message}      # more of this below
+    version: {path: "@version", accepted: ["1.0"]}            # several paths: the first that says something; "*": any
     editions:                        # published schemas: of those for a message's version, the latest that is valid
       - {name: "202205", valid_from: 2022-05-01, file: CEB312Message-202205.xsd}      # on the day decides
       - {name: "2", valid_from: 2030-01-01, file: CEB312Message-2.xsd, versions: ["2.0"]}       # default: all
 
-    own_id: "@guid"                  # the sender's id of the message
+    own_id: "@guid"                  # the sender's id of the message; without, the same bytes are the same message
     sender: BaseTransfer/dxpId       # optional, as is receivers: (a path that may occur several times)
     fields: {copCode: BaseTransfer/copCode}      # what routing may look at, of the whole message
     documents:
@@ -27,6 +27,7 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
       keys:                          # most trusted first; the names must be those of the type that is answered
         guid: guid
         order: [ebpCode, orderNo]    # joined with "/", scope first; a key that lacks a part is left out
+                                     # of XML: /a/b starts at the root of the message instead of the document
       fields: {returnStatus: returnStatus}       # what routing may look at: the distinct values
 
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
@@ -34,12 +35,32 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     deadline_seconds: 1800           # after which a missing receipt raises an alarm
     answers:                         # of a receipt
       to: [CEB311Message]
-      code: returnStatus             # meaning in codes.yaml, under "status" ...
-      table: status                  # ... or another table of it; what isn't in there passes with a warning
+      code: returnStatus             # of several paths the first that says something counts; meaning in codes.yaml,
+      table: status                  # ... in this table of it, or the first of several that lists it, or as its "*";
+                                     # what isn't in there passes with a warning
       text: returnInfo
+      every: true                    # what it says is said of every document of the answered message (else false)
+      text_code: 5                   # the text begins with a code of so many characters: it counts, where it is listed
       terminal: ["100", "120"]       # codes that end the waiting; negative ones always do
       split: sender                  # one file answers many senders: each gets his part, or the original
       original: oriBizMessage        # where the answered message is enclosed, if it is
+
+Where the root's name doesn't tell the type, or peers write it in several ways::
+
+    root:
+      namespace: "urn:Declaration:datamodel:standard:CN:MT2101:1"
+      other_namespaces: [""]         # that peers use for the same; "" is none
+      name: Manifest
+      where: {Head/MessageType: MT2101, Declaration: "*"}    # what stands there; "*": such an element is there
+      within: [MFTMessage/MFTData]   # wrappers that it may come in, from their root to what is around ours
+      mixed: true                    # what stands inside is in other namespaces than the root (else false)
+
+Such a type's paths go by names alone, in whatever namespace. An XSD without a target namespace takes on that of each
+message, so one file may serve many types; one that declares nothing and only imports others stands for the set. A
+wrapper is passed on unchanged and isn't judged.
+
+``like: MT2101`` takes everything that a file doesn't say from another one beside it; an empty value (``~``) takes
+something away.
 
 ``family.yaml``: ``title``, ``personal`` (fields whose values are masked), ``caseless`` (keys folded to upper case),
 ``receipt_shape`` (how our own receipts about these types are written). The labels that findings call a field by stand
@@ -49,8 +70,7 @@ in the XSD, as its documentation: ``订单编号 / order number``.
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -80,21 +100,73 @@ class Sample:
     code: str = ""
 
 
+Place = tuple[str, bool]  # a path, and whether it is enough that something is there
+
+
+@frozen
+class _Alike:
+    """Types that begin alike; *probe* reads at once what tells them apart, if anything does."""
+
+    types: Sequence[MessageType]
+    places: Sequence[Place] = ()
+    probe: Callable[[Opened], Sequence[str]] | None = None
+    groups: Sequence[tuple[tuple[int, ...], Mapping[tuple[str, ...], Sequence[MessageType]]]] = ()
+
+    def fitting(self, opened: Opened) -> Sequence[MessageType]:
+        """Return the types that a message may be of; first those that are asked for the most."""
+        if self.probe is None:
+            return self.types
+        said = self.probe(opened)
+        return [
+            type for where, known in self.groups for type in known.get(tuple([said[number] for number in where]), ())
+        ]
+
+    def said(self, opened: Opened) -> str:
+        """Return what a message says at the places."""
+        texts = self.probe(opened) if self.probe else ()
+        return ", ".join(f"{path} {text[:SHOWN]!r}" for (path, _), text in zip(self.places, texts, strict=True))
+
+
+def _filed(types: Iterable[MessageType]) -> dict[str, _Alike]:
+    """File types under the keys that their messages begin with."""
+    alike: dict[str, list[MessageType]] = {}
+    for type in types:
+        for key in dict.fromkeys(type.spec.format.root_key(way) for way in type.spec.file.root.ways()):
+            alike.setdefault(key, []).append(type)
+    return {key: _told_apart(members) for key, members in alike.items()}
+
+
+def _told_apart(types: Sequence[MessageType]) -> _Alike:
+    asked: dict[tuple[Place, ...], dict[tuple[str, ...], list[MessageType]]] = {}
+    for type in types:
+        marks = type.spec.file.root.marks
+        group = asked.setdefault(tuple((path, text == "*") for path, text in marks), {})
+        group.setdefault(tuple(text for _, text in marks), []).append(type)
+    places = list(dict.fromkeys(place for group in asked for place in group))
+    if not places:
+        return _Alike(types)
+    groups = sorted(asked.items(), key=lambda item: len(item[0]), reverse=True)
+    roots = [type.spec.file.root for type in types]
+    return _Alike(
+        types,
+        places,
+        types[0].spec.format.probe(roots, places),
+        [(tuple(places.index(place) for place in group), known) for group, known in groups],
+    )
+
+
 class Catalogue:
     """Every message type that is known here.
 
-    Schemas are compiled when first needed, and kept: one for each type, edition and way to look at the signature.
+    Schemas are compiled when first needed, and kept: one for each file and way to look at the signature.
     """
 
     def __init__(self, types: Mapping[str, MessageType], formats: Mapping[str, Format], directory: Path) -> None:
         self.types = types
         self.directory = directory
         self._formats = formats
-        self._schemas: dict[tuple[str, str, bool], Schema] = {}
-        self._by_key: defaultdict[str, list[MessageType]] = defaultdict(list)
-        for type in types.values():
-            spec: Spec = type.spec
-            self._by_key[spec.format.root_key(spec.file.root)].append(type)
+        self._schemas: dict[tuple[Path, bool], Schema] = {}
+        self._by_key = _filed(types.values())
 
     # -- the path of one message
 
@@ -106,11 +178,12 @@ class Catalogue:
         raise nothing_readable(payload)
 
     def identify(self, opened: Opened) -> MessageType:
-        """Tell the type by root and version. Raises Unidentified, which names what comes close."""
+        """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
         key = opened.format.key(opened)
-        for type in self._by_key.get(key, ()):
+        alike = self._by_key.get(key)
+        for type in alike.fitting(opened) if alike else ():
             spec: Spec = type.spec
-            if spec.reader.version(opened) in spec.file.version.accepted:
+            if spec.any_version or spec.file.version.accepts(spec.reader.version(opened)):
                 return type
         raise self._unidentified(opened, key)
 
@@ -157,15 +230,15 @@ class Catalogue:
     def schema(self, type: MessageType, edition: Edition, *, unsigned: bool = False) -> Schema:
         """Return the compiled schema of an edition. Raises ConfigurationError where it can't be compiled."""
         unsigned = unsigned and type.signature == "required"
-        known = self._schemas.get((type.name, edition.name, unsigned))
+        spec: Spec = type.spec
+        file = spec.folder / edition.file
+        known = self._schemas.get((file, unsigned))
         if known is None:
-            spec: Spec = type.spec
-            file = spec.folder / edition.file
             try:
                 known = spec.format.schema(file, unsigned=unsigned)
             except ValueError as why:
                 raise ConfigurationError([f"{file}:1:1: {why}"]) from None
-            self._schemas[type.name, edition.name, unsigned] = known
+            self._schemas[file, unsigned] = known
         return known
 
     @property
@@ -236,14 +309,21 @@ class Catalogue:
         return evolve(envelope, documents=documents, answers=envelope.answers[:1] * len(documents))
 
     def _unidentified(self, opened: Opened, key: str) -> Unidentified:
-        known = self._by_key.get(key)
-        if known:
+        alike = self._by_key.get(key)
+        if known := alike.fitting(opened) if alike else ():
             versions = ", ".join(version for type in known for version in type.spec.file.version.accepted)
             claimed = known[0].spec.reader.version(opened)[:SHOWN]
             return Unidentified(
                 f"version {claimed!r} of {known[0].name} is not known here: use {versions}",
                 f"{known[0].name} 的版本 {claimed!r} 未知：请使用 {versions}",
                 code="SWX-1023",
+            )
+        if alike:
+            said = alike.said(opened)
+            return Unidentified(
+                f"several types begin like this message, and none has {said}",
+                f"有多种报文如此开头，但没有一种是：{said}",
+                code="SWX-1024",
             )
         local = key.rpartition("}")[2]
         namesakes = [candidate for candidate in self._by_key if candidate.rpartition("}")[2] == local]
@@ -264,15 +344,22 @@ class Catalogue:
         )
 
 
-def load(directory: Path = SCHEMAS) -> Catalogue:
-    """Read the catalogue under *directory*. Raises ConfigurationError with all mistakes."""
+def load(*directories: Path) -> Catalogue:
+    """Read the message types under *directories*; none: ours. Raises ConfigurationError with all mistakes.
+
+    Of two types of the same name that of the later directory wins, so that a site may install the official schemas
+    that it owns over ours.
+    """
     formats = {"xml": Xml()} | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
-    return Catalogue({type.name: type for type in read_types(directory, formats)}, formats, directory)
+    types = read_types(directories or (SCHEMAS,), formats)
+    return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
 
 
-def explain(directory: Path, payload: bytes, type: str, edition: str, unsigned: bool = False) -> list[Finding]:
+def explain(
+    directories: tuple[Path, ...], payload: bytes, type: str, edition: str, unsigned: bool = False
+) -> list[Finding]:
     """Do what ``Catalogue.explain`` does, in another process: everything here can be pickled."""
-    return _loaded(directory).explain(payload, type, edition, unsigned=unsigned)
+    return _loaded(*directories).explain(payload, type, edition, unsigned=unsigned)
 
 
 _loaded = cache(load)

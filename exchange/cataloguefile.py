@@ -10,18 +10,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from pydantic import Field, ValidationError
 
 from exchange.errors import ConfigurationError
-from exchange.formats import Answers, Edition, Format, Reader, Title, TypeFile
+from exchange.formats import Answers, Edition, Format, Reader, Status, Title, TypeFile
 from exchange.model import Answer, MessageType
 from exchange.ports import Strict
 from exchange.yamlfile import Document, read, suggest
 
 NOT_TYPES: Final = ("family.yaml", "codes.yaml")
+ANY: Final = "*"  # stands for every code that isn't listed
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -34,15 +35,6 @@ class FamilyFile(Strict):
     receipt_shape: str = "json"
 
 
-class StatusRow(Strict):
-    """What a code says about the document it answers."""
-
-    stage: str
-    outcome: Literal["pending", "accepted", "released", "rejected", "error"]
-    zh: str
-    en: str
-
-
 class ErrorRow(Strict):
     """What a negative code says."""
 
@@ -53,11 +45,11 @@ class ErrorRow(Strict):
 class CodesFile(Strict):
     """What the codes in a family's receipts mean; *tables* are for types that say something of their own."""
 
-    status: dict[str, StatusRow] = Field(default_factory=dict)
-    tables: dict[str, dict[str, StatusRow]] = Field(default_factory=dict)
+    status: dict[str, Status] = Field(default_factory=dict)
+    tables: dict[str, dict[str, Status]] = Field(default_factory=dict)
     errors: dict[str, ErrorRow] = Field(default_factory=dict)
 
-    def table(self, name: str) -> dict[str, StatusRow] | None:
+    def table(self, name: str) -> dict[str, Status] | None:
         """Return a table by the name that a type's YAML gives it."""
         return self.status if name == "status" else self.tables.get(name)
 
@@ -84,6 +76,7 @@ class Spec:
     reader: Reader
     codes: Mapping[str, Code] = field(repr=False)
     personal: frozenset[str] = frozenset()
+    any_version: bool = False
 
     @property
     def editions(self) -> Sequence[Edition]:
@@ -96,14 +89,19 @@ def code_in(codes: Mapping[str, Code], code: str) -> Code:
     known = codes.get(code)
     if known is not None:
         return known
+    if (other := codes.get(ANY)) is not None:
+        return evolve(other, code=code)
     if code.startswith("-"):
         return Code(code, "port", "error", True, "处理异常", "could not be processed")
     return Code(code, "", "pending", False, "未知状态", "unknown status")
 
 
-def _answer(codes: Mapping[str, Code], code: str, text: str) -> Answer:
-    known = code_in(codes, code)
-    return Answer(code, known.stage, known.outcome, known.terminal, text)
+def _answer(codes: Mapping[str, Code], exact: int, code: str, text: str) -> Answer:
+    """Read an answer; the code that its text begins with counts before the other, where we were told of it."""
+    known = codes.get(text[:exact]) if exact else None
+    if known is None:
+        known = code_in(codes, code)
+    return Answer(known.code, known.stage, known.outcome, known.terminal, text)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -120,14 +118,18 @@ class _Entry:
     codes: CodesFile
 
 
-def read_types(directory: Path, formats: Mapping[str, Format]) -> list[MessageType]:
-    """Read every type under *directory*. Raises ConfigurationError with all mistakes."""
+def read_types(directories: Sequence[Path], formats: Mapping[str, Format]) -> list[MessageType]:
+    """Read every type under *directories*, where the later one wins. Raises ConfigurationError with all mistakes."""
     problems: list[str] = []
-    entries = [entry for folder in _families(directory) for entry in _entries(folder, problems)]
+    known: dict[str, _Entry] = {}
+    for directory in directories:
+        found = [entry for folder in _families(directory) for entry in _entries(folder, problems)]
+        known |= {entry.file.name: entry for entry in found}
+    entries = list(known.values())
     _stop(problems)
     for entry in entries:
         problems += _own_mistakes(entry, formats)
-    problems += _common_mistakes({entry.file.name: entry for entry in entries}, entries)
+    problems += _common_mistakes(known, entries)
     _stop(problems)
     types = [_compiled(entry, formats[entry.file.format], problems) for entry in entries]
     _stop(problems)
@@ -146,14 +148,20 @@ def _families(directory: Path) -> list[Path]:
 def _entries(folder: Path, problems: list[str]) -> Iterator[_Entry]:
     family = _model(folder / "family.yaml", FamilyFile, problems)
     codes = _model(folder / "codes.yaml", CodesFile, problems) if (folder / "codes.yaml").exists() else None
+    models: dict[Path, Document] = {}
     for path in sorted(folder.glob("*.yaml")):
-        if path.name not in NOT_TYPES and (found := _model(path, TypeFile, problems)) and family:
+        if path.name not in NOT_TYPES and (found := _model(path, TypeFile, problems, models)) and family:
             yield _Entry(*found, folder, family[1], codes[1] if codes else CodesFile())
 
 
-def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Document, Model] | None:
+def _model(
+    path: Path, model: type[Model], problems: list[str], models: dict[Path, Document] | None = None
+) -> tuple[Document, Model] | None:
+    """Read a file; *models* keeps those that others are ``like``, where a file may be."""
     try:
         document = read(path.read_text("utf-8"), str(path))
+        if models is not None:
+            document = _inherited(document, path, models)
         return document, model.model_validate(document.data)
     except ConfigurationError as why:
         problems += why.problems
@@ -162,6 +170,37 @@ def _model(path: Path, model: type[Model], problems: list[str]) -> tuple[Documen
     except (OSError, UnicodeDecodeError) as why:
         problems.append(f"{path}:1:1: {why}")
     return None
+
+
+def _inherited(document: Document, path: Path, models: dict[Path, Document]) -> Document:
+    """Fill in what a file that is ``like`` another leaves out. Raises ConfigurationError or OSError."""
+    data = document.data
+    if not isinstance(data, dict) or "like" not in data:
+        return document
+    other = path.with_name(f"{data['like']}.yaml")
+    if not other.is_file():
+        known = (file.stem for file in path.parent.glob("*.yaml") if file.name not in NOT_TYPES)
+        text = f"there is no {data['like']!r} here{suggest(str(data['like']), known)}"
+        raise ConfigurationError([document.problem(("like",), text)])
+    if other not in models:
+        models[other] = read(other.read_text("utf-8"), str(other))
+    base = models[other].data
+    if not isinstance(base, dict) or "like" in base:
+        raise ConfigurationError([document.problem(("like",), f"{data['like']} can't be a model for others")])
+    return evolve(document, data=_merged(base, {name: value for name, value in data.items() if name != "like"}))
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *base* with what *own* says otherwise, at every depth; an empty value takes something away.
+
+    >>> _merged({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 4}, "a": None})
+    {'b': {'c': 4, 'd': 3}}
+    """
+    merged = dict(base)
+    for name, value in own.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]:
@@ -199,31 +238,34 @@ def _code_mistakes(entry: _Entry) -> Iterator[str]:
     answers, at = entry.file.answers, entry.document.problem
     if answers is None:
         return
-    table = entry.codes.table(answers.table)
-    if table is None:
-        yield at(
-            ("answers", "table"),
-            f"codes.yaml has no table {answers.table!r}{suggest(answers.table, entry.codes.tables)}",
-        )
-        return
+    unknown = [name for name in answers.table if entry.codes.table(name) is None]
+    for name in unknown:
+        yield at(("answers", "table"), f"codes.yaml has no table {name!r}{suggest(name, entry.codes.tables)}")
+    listed = {code for name in answers.table for code in entry.codes.table(name) or ()}
     for number, code in enumerate(answers.terminal):
-        if code not in table:
-            yield at(("answers", "terminal", number), f"codes.yaml has no {answers.table} {code!r}")
+        if not unknown and code not in listed:
+            yield at(("answers", "terminal", number), f"codes.yaml has no {' or '.join(answers.table)} {code!r}")
 
 
 def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -> Iterator[str]:
-    claims: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    claims: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
     for entry in entries:
         file, at = entry.file, entry.document.problem
-        for version in file.version.accepted:
-            claim = file.format, file.root.namespace, file.root.name, version
+        for claim in _claims(file):
             if claims[claim]:
-                yield at(("root",), f"{claims[claim][0]} claims the same root and version {version!r}")
+                yield at(("root",), f"{claims[claim][0]} claims the same root and version {claim[3]!r}")
             claims[claim].append(file.name)
         for number, name in enumerate(file.answered_by):
             yield from _link_mistake(entry, ("answered_by", number), name, by_name, "receipt")
         for number, name in enumerate(file.answers.to if file.answers else ()):
             yield from _link_mistake(entry, ("answers", "to", number), name, by_name, "declaration")
+
+
+def _claims(file: TypeFile) -> Iterator[tuple[str, str, str, str, str]]:
+    """Iterate over what only one type may have: a beginning, a version, and what tells it apart."""
+    for root in file.root.ways():
+        for version in file.version.accepted:
+            yield file.format, root.namespace, root.name, version, str(file.root.marks)
 
 
 def _link_mistake(
@@ -242,8 +284,9 @@ def _link_mistake(
 def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType | None:
     file = entry.file
     codes = _codes(entry.codes, file.answers) if file.answers else {}
+    exact = file.answers.text_code if file.answers else 0
     try:
-        reader = format.reader(file, entry.family.caseless, partial(_answer, codes))
+        reader = format.reader(file, entry.family.caseless, partial(_answer, codes, exact))
     except ValueError as why:
         problems += [
             entry.document.problem(_find(entry.document.data, path), f"{path!r} is no path") for path in why.args
@@ -261,15 +304,17 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         answers=file.answers.to if file.answers else (),
         deadline_seconds=file.deadline_seconds,
         receipt_shape=entry.family.receipt_shape,
-        spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal),
+        spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal, file.version.accepts(ANY)),
     )
 
 
 def _codes(file: CodesFile, answers: Answers) -> dict[str, Code]:
-    own = (file.table(answers.table) or {}).items()
-    codes = {code: Code(code, row.stage, row.outcome, code in answers.terminal, row.zh, row.en) for code, row in own}
-    if answers.table == "status":
+    codes: dict[str, Code] = {}
+    if "status" in answers.table:
         codes |= {code: Code(code, "port", "error", True, row.zh, row.en) for code, row in file.errors.items()}
+    for name in reversed(answers.table):  # the first that lists a code counts
+        for code, row in (file.table(name) or {}).items():
+            codes[code] = Code(code, row.stage, row.outcome, code in answers.terminal, row.zh, row.en)
     return codes
 
 

@@ -23,7 +23,7 @@ SECONDS: Final = 120.0  # after which the sender is told only that the message i
 class Explainer:
     """Asks one worker process what is wrong with payloads, one after the other."""
 
-    def __init__(self, schemas: Path) -> None:
+    def __init__(self, schemas: tuple[Path, ...]) -> None:
         self._schemas = schemas
         self._pool: ProcessPoolExecutor | None = None
 

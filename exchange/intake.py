@@ -170,7 +170,8 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
             part = lambda records: catalogue.part(examined.opened, message.type, records)  # noqa: E731
-            return receipts.decide(message, context, table, part, spec.split == "original")
+            whole = spec.split == "original"
+            return receipts.decide(message, context, table, part, whole, spec.every)
         if context.prior is not None:
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
         return _accept(message, table, at)

@@ -268,7 +268,7 @@ class Concluded:
     state: str = ""
     settled: Sequence[tuple[int, int]] = ()  # deliveries of causes that are settled now: drop them from the lanes
     finished: Sequence[tuple[int, str]] = ()  # messages that ended with this: (id, state)
-    rejoin: Sequence[int] = ()  # parked receipts whose cause this is: sort them again
+    rejoin: Sequence[int] = ()  # parked receipts that may find their cause by now: sort them again
 
 
 @frozen

@@ -28,10 +28,13 @@ Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its re
 # -- correlation -------------------------------------------------------------------------------------------------
 
 
-def decide(message: Message, context: Context, table: RoutingTable, part: Part, whole: bool) -> Decision:
+def decide(
+    message: Message, context: Context, table: RoutingTable, part: Part, whole: bool, every: bool = False
+) -> Decision:
     """Send each record of a receipt home to the sender of what it answers; park what answers nothing yet.
 
-    *part* cuts the file; *whole* says that every sender gets all of it.
+    *part* cuts the file; *whole* says that every sender gets all of it, *every* that a record answers every document
+    of what it answers.
     """
     if context.prior is not None:
         return Decision("recognise", twin=context.prior.id)
@@ -65,12 +68,18 @@ def decide(message: Message, context: Context, table: RoutingTable, part: Part, 
             )
         )
     answered = tuple(
-        Answered(i, cause.id, cause.document, cause.documents, message.sender, message.envelope.answers[i])
+        Answered(i, cause.id, document, cause.documents, message.sender, message.envelope.answers[i])
         for i, cause in known.items()
+        for document in _answered(cause, every and message.envelope.answers[i].terminal)
     )
     event = "park" if waits and not known else "accept"
     odd = message.warnings
     return Decision(event, tuple(planned), answered, findings=odd, waits=waits, wait_seconds=WAIT_SECONDS)
+
+
+def _answered(cause: Cause, every: bool) -> Sequence[int]:
+    """Return the documents of a cause that a record answers; what ends nothing is told once."""
+    return range(cause.documents) if every else (cause.document,)
 
 
 def _choose(causes: Sequence[Cause], sender: str, trusted: bool) -> Cause | None:

@@ -67,8 +67,8 @@ class Daemon:
     async def start(self) -> None:
         """Open everything and begin to listen. Raises ConfigurationError or StoreError; then nothing listens."""
         settings, self.started_at = self.installation.settings, self.now()
-        schemas = self.installation.path(settings.schemas) if settings.schemas else catalogue.SCHEMAS
-        self.catalogue = catalogue.load(schemas)
+        schemas = catalogue.SCHEMAS, *self.installation.schemas
+        self.catalogue = catalogue.load(*schemas)
         token = self.installation.token()
         self._start_metrics()
         self.store = plugins.load("stores", settings.store.kind)(

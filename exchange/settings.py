@@ -6,10 +6,10 @@ Relative paths start at the folder of the file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from attrs import frozen
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from exchange import plugins
 from exchange.errors import ConfigurationError
@@ -60,11 +60,16 @@ class LimitSettings(Strict):
     backlog_bytes: int = Field(128 * MEBIBYTE, ge=1)
 
 
+Folders = Annotated[  # one may stand without brackets
+    tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
+
+
 class Settings(Strict):
     """The whole file."""
 
     routes: Path = Path("routes.yaml")
-    schemas: Path | None = None  # folder of message types; none: those that come with the switch
+    schemas: Folders = ()  # of a site's own message types, beside ours; of two of the same name the later wins
     control: Path = Path("var/switchctl.sock")
     spool: Path = Path("var/spool")
     store: StoreSettings = StoreSettings()
@@ -86,6 +91,11 @@ class Installation:
     def path(self, path: Path) -> Path:
         """Return *path* as an absolute one."""
         return (self.home / path).resolve()
+
+    @property
+    def schemas(self) -> tuple[Path, ...]:
+        """Return the folders of a site's own message types."""
+        return tuple(self.path(folder) for folder in self.settings.schemas)
 
     def adapter(self, kind: str) -> Any:
         """Return the settings of an adapter kind. Raises ConfigurationError."""

@@ -376,10 +376,13 @@ def _unexplained(examined: Examined) -> bool:
 
 
 def _apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]:
-    """Split off those that an earlier one of the batch must be written before: its twins, and receipts about it."""
+    """Split off those that an earlier one of the batch must be written before: its twins, and receipts about it.
+
+    A receipt may be about an earlier receipt, too: one that brings the number by which the later one is known.
+    """
     mixed = any(one.message is not None and one.message.type.kind == "receipt" for one in examined)
     twins: set[tuple[str, str, str]] = set()
-    causes: set[str] = set()
+    known: set[str] = set()
     first: list[Examined] = []
     later: list[Examined] = []
     for one in examined:
@@ -389,9 +392,8 @@ def _apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]
         message, envelope = one.message, one.message.envelope
         name = message.sender, message.type.name, envelope.own_id
         values = {value for document in envelope.documents for value in document.indexed()} if mixed else set()
-        answers = message.type.kind == "receipt"
-        (later if name in twins or (answers and not causes.isdisjoint(values)) else first).append(one)
+        about = message.type.kind == "receipt" and not known.isdisjoint(values)
+        (later if name in twins or about else first).append(one)
         twins.add(name)
-        if not answers:
-            causes |= values
+        known |= values
     return first, later

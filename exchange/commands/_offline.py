@@ -39,8 +39,7 @@ def installed() -> Installation:
 
 def types_of(installation: Installation) -> Catalogue:
     """Return the message types of an installation. Raises ConfigurationError."""
-    schemas = installation.settings.schemas
-    return catalogue.load(installation.path(schemas) if schemas else catalogue.SCHEMAS)
+    return catalogue.load(catalogue.SCHEMAS, *installation.schemas)
 
 
 # -- routes.yaml -------------------------------------------------------------------------------------------------
@@ -113,7 +112,7 @@ def meanings(code: str) -> list[dict[str, Any]]:
     families: dict[str, list[MessageType]] = {}
     for type in types.types.values():
         if code in type.spec.codes:
-            families.setdefault(str(type.spec.folder.relative_to(types.directory)), []).append(type)
+            families.setdefault("/".join(type.spec.folder.parts[-2:]), []).append(type)
     if not families:
         en = f"no code {code!r} in any family of message types; the switch's own are written SWX-nnnn"
         raise NotFound(en, f"各报文类别中均无代码 {code!r}；本交换机的代码写作 SWX-nnnn")

@@ -6,7 +6,7 @@ shape of the YAML is explained in ``exchange.catalogue``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -21,8 +21,14 @@ from exchange.ports import Strict
 # -- what a type's YAML may say ----------------------------------------------------------------------------------
 
 Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 OneOrMore = Annotated[  # paths: one may stand without brackets
-    tuple[Text, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value), Field(min_length=1)
+    tuple[Text, ...], BeforeValidator(_listed), Field(min_length=1)
 ]
 
 
@@ -34,17 +40,36 @@ class Title(Strict):
 
 
 class Root(Strict):
-    """How messages of the type begin: a root element, a message code."""
+    """How messages of the type begin: a root element, a message code; and what tells types apart that begin alike."""
 
     namespace: str = ""
+    other_namespaces: tuple[str, ...] = ()  # that peers use for the same
+    mixed: bool = False  # of XML: what stands inside is in other namespaces than the root
     name: Text
+    where: dict[Text, Text] = Field(default_factory=dict)  # path -> the text there; "*": there is such a place
+    within: tuple[Text, ...] = ()  # wrappers it may come in: the path from the wrapper's root to what is around ours
+
+    @property
+    def marks(self) -> tuple[tuple[str, str], ...]:
+        """What tells the type from others that begin alike: places and texts, by place."""
+        return tuple(sorted(self.where.items()))
+
+    def ways(self) -> tuple[Root, ...]:
+        """Return every way that a message of the type may begin."""
+        namespaces = (self.namespace, *self.other_namespaces)
+        wrappers = (Root(name=path.partition("/")[0]) for path in self.within)
+        return (*(self.model_copy(update={"namespace": one}) for one in namespaces), *wrappers)
 
 
 class Version(Strict):
     """Where a message says which version of the format it follows, and which are ours to read."""
 
-    path: Text
-    accepted: Annotated[tuple[str, ...], Field(min_length=1)]
+    path: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()  # the first place that says something counts
+    accepted: Annotated[tuple[str, ...], Field(min_length=1)] = ("",)  # "*": any
+
+    def accepts(self, version: str) -> bool:
+        """Tell whether a version that a message claims is ours to read."""
+        return version in self.accepted or "*" in self.accepted
 
 
 class Edition(Strict):
@@ -64,13 +89,24 @@ class Documents(Strict):
     fields: dict[Text, Text] = Field(default_factory=dict)
 
 
+class Status(Strict):
+    """What a code says about the document it answers."""
+
+    stage: str
+    outcome: Literal["pending", "accepted", "released", "rejected", "error"]
+    zh: str
+    en: str
+
+
 class Answers(Strict):
     """What makes a type a receipt: which types it answers, and where it says what."""
 
     to: tuple[Text, ...]
-    code: Text
-    text: str = ""
-    table: Text = "status"  # of codes.yaml, which tells what the codes mean
+    code: OneOrMore  # of several places the first that says something counts
+    text: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    every: bool = False  # what it says is said of every document of the message that it answers
+    text_code: int = Field(0, ge=0)  # the text begins with a code of so many characters, which is more exact
+    table: OneOrMore = ("status",)  # of codes.yaml, which tell what the codes mean; "*" there is any other code
     terminal: tuple[Text, ...] = ()  # codes after which nothing more is waited for; negative ones always are
     split: Literal["sender", "original"] = "sender"
     original: str = ""  # where the answered message itself is enclosed, if it is
@@ -86,9 +122,9 @@ class TypeFile(Strict):
     source: Text
     format: Text
     root: Root
-    version: Version
+    version: Version = Version()
     editions: Annotated[tuple[Edition, ...], Field(min_length=1)]
-    own_id: Text
+    own_id: str = ""  # empty: messages have no id; the same bytes are the same message
     sender: str = ""
     receivers: str = ""
     fields: dict[Text, Text] = Field(default_factory=dict)  # of the whole message
@@ -148,6 +184,12 @@ class Format(Protocol):
 
     def root_key(self, root: Root) -> str:
         """Return the same key as a type's YAML spells it."""
+
+    def probe(self, roots: Sequence[Root], places: Sequence[tuple[str, bool]]) -> Callable[[Opened], Sequence[str]]:
+        """Compile places that tell types apart which may begin as *roots* do: paths, and whether being there is enough.
+
+        What is returned reads the texts there; "*" where being there is enough.
+        """
 
     def reader(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> Reader:
         """Compile the paths of a type's YAML; keys named in *caseless* are folded to upper case.

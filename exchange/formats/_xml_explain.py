@@ -17,8 +17,8 @@ from zope.interface import implementedBy
 
 from exchange.formats._xml_faults import Fault, faults, faults_of_libxml2
 from exchange.formats._xml_parse import parse
+from exchange.formats._xml_schema import XSD, declared, judged, schema_tree
 from exchange.formats._xml_words import EMPTY, RULES, masked
-from exchange.formats.xml import XSD, schema_tree
 from exchange.model import Finding
 
 LIMIT: Final = 50
@@ -31,10 +31,11 @@ for _class in (xmlschema.XMLSchema, type(xmlschema.XMLSchema.meta_schema)):
 
 def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
     """List up to 50 findings, by line. Raises Unreadable where the payload isn't XML."""
-    root = parse(payload)
+    root = judged(parse(payload), declared(etree.parse(file)))
+    namespace = etree.QName(root).namespace or ""
     found: dict[Fault, None] = {}
     structured: set[Any] = set()
-    for error in _schema(file, unsigned).iter_errors(root):
+    for error in _schema(file, unsigned, namespace).iter_errors(root):
         if isinstance(error, xmlschema.XMLSchemaChildrenValidationError):
             if error.elem in structured:
                 continue
@@ -43,15 +44,15 @@ def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[s
         if len(found) >= LIMIT:
             break
     if not found:
-        found = dict.fromkeys(faults_of_libxml2(root, file, unsigned))
+        found = dict.fromkeys(faults_of_libxml2(root, schema_tree(file, unsigned=unsigned, namespace=namespace)))
     labels = _labels(file)
     findings = [_worded(fault, labels, personal) for fault in found]
     return sorted(findings, key=lambda finding: finding.line or 0)[:LIMIT]
 
 
 @cache
-def _schema(file: Path, unsigned: bool) -> xmlschema.XMLSchema:
-    text = etree.tostring(schema_tree(file, unsigned=unsigned), encoding="unicode")
+def _schema(file: Path, unsigned: bool, namespace: str) -> xmlschema.XMLSchema:
+    text = etree.tostring(schema_tree(file, unsigned=unsigned, namespace=namespace), encoding="unicode")
     return xmlschema.XMLSchema(text, base_url=file.parent.as_uri(), allow="local")
 
 

@@ -10,7 +10,6 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import xmlschema
@@ -19,7 +18,6 @@ from lxml import etree
 from xmlschema import validators as xsd
 
 from exchange.formats._xml_words import TYPES
-from exchange.formats.xml import schema_tree
 
 NAME_LIMIT: Final = 64  # characters of a name that a pointer shows
 
@@ -83,10 +81,10 @@ def _fault(rule: str, element: Element, **more: Any) -> Fault:
 
 
 def _structure(element: Element, group: xsd.XsdGroup, error: Any) -> Iterator[Fault]:
-    """Compare the children of *element* with the sequence its schema asks for."""
-    particles = _sequence(group)
+    """Compare the children of *element* with the elements its schema asks for, in this order or in any."""
+    particles = _particles(group)
     if particles is None:
-        yield from _one_child(element, error)
+        yield from _otherwise(element, group, error)
         return
     rank = {particle.name: number for number, particle in enumerate(particles)}
     children = list(element.iterchildren(etree.Element))
@@ -103,20 +101,21 @@ def _structure(element: Element, group: xsd.XsdGroup, error: Any) -> Iterator[Fa
     for child in children:
         if child.tag not in rank:
             yield _fault("unexpected", child)
-    for number in _misplaced([rank[child.tag] for child in known]):
+    ordered = group.model == "sequence"
+    for number in _misplaced([rank[child.tag] for child in known]) if ordered else ():
         yield _fault("order", known[number], limit=_place(particles, rank[known[number].tag]))
 
 
-def _sequence(group: xsd.XsdGroup) -> list[Any] | None:
-    """Return the elements of a plain sequence in order, or None where the content is anything else."""
-    if group.model != "sequence":
+def _particles(group: xsd.XsdGroup) -> list[Any] | None:
+    """Return the elements of a plain sequence, or of one in any order; None where the content is anything else."""
+    if group.model not in ("sequence", "all"):
         return None
     particles: list[Any] = []
     for particle in group:
         if isinstance(particle, xsd.XsdElement):
             particles.append(particle)
         elif isinstance(particle, xsd.XsdGroup) and particle.min_occurs == particle.max_occurs == 1:
-            inner = _sequence(particle)
+            inner = _particles(particle) if particle.model == group.model else None
             if inner is None:
                 return None
             particles += inner
@@ -153,8 +152,12 @@ def _place(particles: Sequence[Any], rank: int) -> Limit:
     return f"before {following}", f"位于 {following} 之前"
 
 
-def _one_child(element: Element, error: Any) -> Iterator[Fault]:
-    if error.invalid_child is not None:
+def _otherwise(element: Element, group: xsd.XsdGroup, error: Any) -> Iterator[Fault]:
+    names = {particle.name for particle in group.iter_elements() if isinstance(particle, xsd.XsdElement)}
+    unknown = [child for child in element.iterchildren(etree.Element) if child.tag not in names]
+    if unknown and not any(isinstance(particle, xsd.XsdAnyElement) for particle in group.iter_elements()):
+        yield from (_fault("unexpected", child) for child in unknown)
+    elif error.invalid_child is not None:
         yield _fault("unexpected", error.invalid_child)
     else:
         expected = " | ".join(local(particle.name or "*") for particle in error.expected or ())
@@ -203,9 +206,9 @@ def _value(element: Element, validator: Any, error: Any) -> Fault:
     return _fault(rule, element, value=value, limit=limit, actual=len(value))
 
 
-def faults_of_libxml2(root: Element, file: Path, unsigned: bool) -> Iterator[Fault]:
-    """Repeat what libxml2 says, for the few documents that only it refuses."""
-    schema = etree.XMLSchema(schema_tree(file, unsigned=unsigned))
+def faults_of_libxml2(root: Element, tree: etree._ElementTree) -> Iterator[Fault]:
+    """Repeat what libxml2 says by an XSD, for the few documents that only it refuses."""
+    schema = etree.XMLSchema(tree)
     schema.validate(root)
     log: Any = schema.error_log
     for entry in log:

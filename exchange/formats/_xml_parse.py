@@ -31,6 +31,8 @@ _CROWDED_TAG = re.compile(
     rb"<[^\s<>/=]++(?:\s++[^\s<>=]++\s*+=\s*+(?:\"[^\"<]*+\"|'[^'<]*+')){%d}" % (LIMIT_ATTRIBUTES + 1)
 )
 
+_GB: Final = frozenset({"GB2312", "GBK", "CP936"})
+
 # Error numbers of libxml2 (xmlerror.h)
 _ENTITY_ERRORS: Final = frozenset({26, 27, 28})
 _CHARSET_ERRORS: Final = frozenset({31, 32, 81, 6003})
@@ -38,17 +40,23 @@ _LIMIT_ERRORS: Final = frozenset({45, 110, 114})
 
 
 class _Parsers(threading.local):
-    """One parser for each thread: with a shared one they would wait for each other."""
+    """Parsers of one thread: shared ones would make others wait."""
 
     def __init__(self) -> None:
-        self.parser = etree.XMLParser(
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            huge_tree=False,
-            remove_pis=False,
-            collect_ids=False,
-        )
+        self.parser = _parser()
+        self.gb18030 = _parser("GB18030")
+
+
+def _parser(encoding: str | None = None) -> etree.XMLParser:
+    return etree.XMLParser(
+        encoding=encoding,
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_pis=False,
+        collect_ids=False,
+    )
 
 
 _parsers = _Parsers()
@@ -60,9 +68,19 @@ def parse(payload: bytes) -> etree._Element:
     try:
         root = etree.fromstring(payload, _parsers.parser)
     except etree.LxmlError as error:
-        raise _unreadable(payload, error) from None
+        root = _gb18030(payload, error)
     _refuse_after_parsing(payload, root)
     return root
+
+
+def _gb18030(payload: bytes, error: etree.LxmlError) -> etree._Element:
+    """Read GB18030 that calls itself GB2312 or GBK, which it extends: clients on Windows write it so."""
+    if getattr(error, "code", 0) in _CHARSET_ERRORS and _declared(payload) in _GB and not _utf8(payload):
+        try:
+            return etree.fromstring(payload, _parsers.gb18030)
+        except etree.LxmlError:
+            pass
+    raise _unreadable(payload, error) from None
 
 
 def _refuse_before_parsing(payload: bytes) -> None:
@@ -108,12 +126,16 @@ def _declared(payload: bytes) -> str:
     return match[1].decode().upper() if match else ""
 
 
-def _clearly_utf8(payload: bytes) -> bool:
+def _utf8(payload: bytes) -> str:
+    """Return the text of bytes that are UTF-8, or nothing."""
     try:
-        text = payload.decode()
+        return payload.decode()
     except UnicodeDecodeError:
-        return False
-    return sum(character > "\x7f" for character in text) >= CLEARLY_UTF8
+        return ""
+
+
+def _clearly_utf8(payload: bytes) -> bool:
+    return sum(character > "\x7f" for character in _utf8(payload)) >= CLEARLY_UTF8
 
 
 def _unreadable(payload: bytes, error: etree.LxmlError) -> Unreadable:

@@ -4,25 +4,28 @@ libxml2 gives the verdict; ``_xml_explain`` says in words what is wrong, later a
 every entity of one's own, is refused; charsets are taken as declared.
 
 A path names child elements from the root or from a document downwards, all in the root's namespace; its last step
-may be an attribute: ``BaseTransfer/dxpId``, ``@guid``.
+may be an attribute: ``BaseTransfer/dxpId``, ``@guid``. Where a type may come in several namespaces or in a wrapper,
+names are enough and namespaces don't matter. A key of a document may begin with a slash: it stands in the message
+around, at a path from the root.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
 from lxml import etree
 
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import Opened, Root, Schema, TypeFile
 from exchange.formats._xml_parse import parse
+from exchange.formats._xml_schema import compiled, local
 from exchange.model import Answer, Document, Envelope, Finding
 
 DSIG: Final = "{http://www.w3.org/2000/09/xmldsig#}"
-XSD: Final = "{http://www.w3.org/2001/XMLSchema}"
+PRESENT: Final = "*"  # what is read at a place that only has to be there
 
 _START = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*+<")
 
@@ -44,32 +47,38 @@ def _text(element: etree._Element) -> str:
 class _Step:
     """One level of the paths to be read: which children to look for, and into which slots their texts go."""
 
-    def __init__(self) -> None:
+    def __init__(self, anywhere: bool) -> None:
         self.slot = -1
+        self.present = -1  # the slot that tells that there is such an element
         self.attributes: list[tuple[str, int]] = []
         self.below: dict[str, _Step] = {}
         self.each: _Paths | None = None  # what to read of each element here, which is a document
         self.plain = True  # nothing but the text is asked for
         self.repeats = False  # documents are here or further down: every such element is visited
+        self.anywhere = anywhere  # in whatever namespace: the levels below are filed under local names
 
     def at(self, steps: Sequence[str]) -> _Step:
         """Return the level at the end of *steps*, made if need be."""
         if not steps:
             return self
         self.plain = False
-        return self.below.setdefault(steps[0], _Step()).at(steps[1:])
+        return self.below.setdefault(steps[0], _Step(self.anywhere)).at(steps[1:])
 
     def fill(self, element: etree._Element, slots: list[str], rows: list[list[str]]) -> None:
         """Fill *slots*, where the first of repeated elements counts, and add a row for each document."""
         if self.slot >= 0:
             slots[self.slot] = slots[self.slot] or _text(element)
+        if self.present >= 0:
+            slots[self.present] = PRESENT
         for name, slot in self.attributes:
             slots[slot] = slots[slot] or (element.get(name) or "").strip()
         if not self.below:
             return
-        waiting = self.below.copy()
+        waiting, anywhere = self.below.copy(), self.anywhere
         for child in element:
             tag = child.tag
+            if anywhere and isinstance(tag, str):  # comments have none
+                tag = tag.rpartition("}")[2]
             step = waiting.pop(tag, None)
             if step is None:
                 continue
@@ -88,10 +97,11 @@ class _Step:
 class _Paths:
     """Numbers the paths of a YAML as slots, and collects those that are none."""
 
-    def __init__(self, namespace: str) -> None:
-        self._prefix = f"{{{namespace}}}" if namespace else ""
+    def __init__(self, *roots: Root) -> None:
+        self.anywhere = any(root.other_namespaces or root.within or root.mixed for root in roots)  # names are enough
+        self._prefix = f"{{{roots[0].namespace}}}" if roots[0].namespace and not self.anywhere else ""
         self._slots: dict[str, int] = {}
-        self._start = _Step()
+        self._start = _Step(self.anywhere)
         self.mistakes: list[str] = []
 
     def slot(self, path: str) -> int:
@@ -99,7 +109,7 @@ class _Paths:
         if path not in self._slots:
             self._slots[path] = len(self._slots)
             names, _, attribute = path.partition("@")
-            step = self._start.at(self.steps(path, names.removesuffix("/"))) if path else _Step()
+            step = self._start.at(self.steps(path, names.removesuffix("/"))) if path else _Step(self.anywhere)
             if attribute:
                 step.plain = False
                 step.attributes.append((attribute, self._slots[path]))
@@ -107,10 +117,18 @@ class _Paths:
                 step.slot = self._slots[path]
         return self._slots[path]
 
+    def presence(self, path: str) -> int:
+        """Return the slot that will tell whether there is an element at *path*."""
+        slot = self._slots[f"{path} is there"] = len(self._slots)
+        step = self._start.at(self.steps(path, path))
+        step.present, step.plain = slot, False
+        return slot
+
     def signature(self) -> int:
         """Return the slot that the value of an enveloped signature will be in."""
         slot = self._slots.setdefault(DSIG, len(self._slots))
-        self._start.at([f"{DSIG}Signature", f"{DSIG}SignatureValue"]).slot = slot
+        names = [f"{DSIG}Signature", f"{DSIG}SignatureValue"]
+        self._start.at([local(name) for name in names] if self.anywhere else names).slot = slot
         return slot
 
     def documents(self, path: str, each: _Paths) -> list[str]:
@@ -138,45 +156,63 @@ class _Paths:
         return slots, rows
 
 
+class _Unwrapping:
+    """Finds what the paths of types start at: the root, or what stands in the wrapper that is the root."""
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self._paths = {path.partition("/")[0]: _inside(f"{path}/{root.name}") for root in roots for path in root.within}
+
+    def __call__(self, tree: etree._Element) -> etree._Element:
+        path = self._paths.get(str(tree.tag)) if self._paths else None
+        inside = None if path is None else tree.find(path)
+        return tree if inside is None else inside
+
+
 class Reader:
     """Reads messages of one type."""
 
     def __init__(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> None:
-        documents, answers = type.documents, type.answers
+        documents, answers, root = type.documents, type.answers, type.root
         self._name, self._answer = type.name, answer
-        claim, whole, each = (_Paths(type.root.namespace) for _ in range(3))
-        claim.slot(type.version.path)
-        self._version = whole.slot(type.version.path)
+        claim, whole, each = (_Paths(root) for _ in range(3))
+        self._claims = [claim.slot(path) for path in type.version.path]
+        self._unwrap = _Unwrapping([root])
+        self._version = [whole.slot(path) for path in type.version.path]
+        self._has_id = bool(type.own_id)
         self._own_id, self._sender = whole.slot(type.own_id), whole.slot(type.sender)
         self._receivers = "/".join(whole.steps(type.receivers, type.receivers))
         self._fields = [(name, whole.slot(path)) for name, path in type.fields.items()]
         self._signature = whole.signature()
         self._documents = "/".join(whole.documents(documents.element, each))
+        if claim.anywhere:
+            self._receivers, self._documents = _inside(f"/{type.receivers}"), _inside(f"/{documents.element}")
         self._keys = [
-            (name, [each.slot(path) for path in paths], name in caseless) for name, paths in documents.keys.items()
+            (name, [_place(path, whole, each) for path in paths], name in caseless)
+            for name, paths in documents.keys.items()
         ]
         self._each_fields = [(name, each.slot(path)) for name, path in documents.fields.items()]
-        self._says = (each.slot(answers.code), each.slot(answers.text)) if answers else None
+        self._says = [[each.slot(path) for path in paths] for paths in (answers.code, answers.text)] if answers else []
         self._original = each.slot(answers.original if answers else "")
         self._claim, self._whole = claim, whole
-        if mistakes := whole.mistakes + each.mistakes:
-            raise ValueError(*mistakes)
+        others = [path for path in (*root.within, *root.where) if not _PATH.fullmatch(path)]
+        if mistakes := claim.mistakes + whole.mistakes + each.mistakes + others:
+            raise ValueError(*dict.fromkeys(mistakes))
 
     def version(self, opened: Opened) -> str:
         """Return the version the message claims, or an empty text."""
-        return self._claim.read(opened.tree)[0][0]
+        return _first(self._claim.read(self._unwrap(opened.tree))[0], self._claims)
 
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty."""
-        root = opened.tree
+        root = self._unwrap(opened.tree)
         whole, rows = self._whole.read(root)
         return Envelope(
             type=self._name,
-            version=whole[self._version],
-            own_id=whole[self._own_id],
+            version=_first(whole, self._version),
+            own_id=whole[self._own_id] if self._has_id else blake2b(opened.payload, digest_size=16).hexdigest(),
             sender=whole[self._sender],
             receivers=tuple(map(_text, root.iterfind(self._receivers))) if self._receivers else (),
-            documents=tuple([Document(self._keys_of(row)) for row in rows]),
+            documents=tuple([Document(self._keys_of(row, whole)) for row in rows]),
             answers=self._answers(rows),
             fields=self._distinct(whole, rows),
             signed=bool(whole[self._signature]),
@@ -189,8 +225,9 @@ class Reader:
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the message anew, in its own charset, with only these of its documents."""
-        tree = parse(opened.payload).getroottree()
-        documents = tree.iterfind(self._documents) if self._documents else ()
+        root = parse(opened.payload)
+        tree = root.getroottree()
+        documents = self._unwrap(root).iterfind(self._documents) if self._documents else ()
         for number, document in enumerate(list(documents)):
             parent = document.getparent()
             if number not in records and parent is not None:
@@ -199,20 +236,20 @@ class Reader:
         part: bytes = etree.tostring(tree, encoding=info.encoding, xml_declaration=True, standalone=info.standalone)
         return part
 
-    def _keys_of(self, row: list[str]) -> dict[str, str]:
+    def _keys_of(self, row: list[str], whole: list[str]) -> dict[str, str]:
         keys = {}
         for name, slots, caseless in self._keys:
-            parts = [row[slot] for slot in slots]
+            parts = [row[slot] if slot >= 0 else whole[~slot] for slot in slots]
             if "" not in parts:
                 value = "/".join(parts)
                 keys[name] = value.upper() if caseless else value
         return keys
 
     def _answers(self, rows: list[list[str]]) -> tuple[Answer, ...]:
-        if self._says is None:
+        if not self._says:
             return ()
-        code, text = self._says
-        return tuple([self._answer(row[code], row[text]) for row in rows])
+        codes, texts = self._says
+        return tuple([self._answer(_first(row, codes), _first(row, texts)) for row in rows])
 
     def _distinct(self, whole: list[str], rows: list[list[str]]) -> dict[str, tuple[str, ...]]:
         fields: dict[str, tuple[str, ...]] = {name: (whole[slot],) for name, slot in self._fields if whole[slot]}
@@ -227,30 +264,34 @@ class Reader:
         return fields
 
 
-# -- judging -----------------------------------------------------------------------------------------------------
+def _first(texts: Sequence[str], slots: Sequence[int]) -> str:
+    """Return the first text that says something, or an empty one."""
+    for slot in slots:
+        if texts[slot]:
+            return texts[slot]
+    return ""
 
 
-def schema_tree(file: Path, *, unsigned: bool) -> etree._ElementTree:
-    """Read an XSD; *unsigned* makes its particle of ds:Signature optional. Raises ValueError if it has none."""
-    tree = etree.parse(file)
-    if unsigned:
-        particles = [p for p in tree.iter(f"{XSD}element") if p.get("ref", "").rpartition(":")[2] == "Signature"]
-        if not particles:
-            raise ValueError(f"{file.name} has no ds:Signature of its own that could be left out")
-        for particle in particles:
-            particle.set("minOccurs", "0")
-    return tree
+def _inside(path: str) -> str:
+    """Return the path below the first step of *path*, in lxml's spelling, in whatever namespace.
+
+    >>> _inside("MFTMessage/MFTData/Manifest"), _inside("/")
+    ('{*}MFTData/{*}Manifest', '')
+    """
+    return "/".join(f"{{*}}{name}" for name in path.split("/")[1:] if name)
 
 
-@frozen
-class Schema:
-    """A compiled XSD."""
+def _place(path: str, whole: _Paths, each: _Paths) -> int:
+    """Return the slot of a document's key; of one that stands in the message around, the complement of its slot."""
+    if not path.startswith("/"):
+        return each.slot(path)
+    if not _PATH.fullmatch(path[1:]):
+        each.mistakes.append(path)
+        return 0
+    return ~whole.slot(path[1:])
 
-    compiled: etree.XMLSchema
 
-    def valid(self, opened: Opened) -> bool:
-        """Give libxml2's verdict."""
-        return bool(self.compiled.validate(opened.tree))
+# -- the format --------------------------------------------------------------------------------------------------
 
 
 class Xml:
@@ -272,16 +313,20 @@ class Xml:
         """Return the qualified name that a type's YAML gives the root."""
         return f"{{{root.namespace}}}{root.name}" if root.namespace else root.name
 
+    def probe(self, roots: Sequence[Root], places: Sequence[tuple[str, bool]]) -> Callable[[Opened], Sequence[str]]:
+        """Compile places that tell types apart: paths, and whether an element there is enough."""
+        paths, unwrap = _Paths(*roots), _Unwrapping(roots)
+        for path, presence in places:
+            (paths.presence if presence else paths.slot)(path)
+        return lambda opened: paths.read(unwrap(opened.tree))[0]
+
     def reader(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> Reader:
         """Compile the paths of a type's YAML. Raises ValueError with those that are none."""
         return Reader(type, caseless, answer)
 
     def schema(self, file: Path, *, unsigned: bool) -> Schema:
         """Compile an XSD. Raises ValueError."""
-        try:
-            return Schema(etree.XMLSchema(schema_tree(file, unsigned=unsigned)))
-        except etree.LxmlError as error:
-            raise ValueError(str(error)) from None
+        return compiled(file, unsigned=unsigned)
 
     def explain(self, payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
         """List what an XSD finds wrong, up to 50. Loads xmlschema (a third of a second) when first called."""

@@ -25,6 +25,19 @@ def batched(items: Iterable[int], size: int) -> Iterator[list[int]]:
         yield part
 
 
+def teaches(c: Conclusion) -> Iterator[int]:
+    """Iterate over what leads receipts to the message behind *c* from now on, as hashes.
+
+    That is all it is known by; of a receipt, the keys of those records whose cause it knows.
+    """
+    if c.envelope is None or c.decision.event != "accept":
+        return
+    if not c.envelope.answers:
+        yield from map(key_hash, c.envelope.values())
+    for one in c.decision.answered:
+        yield from map(key_hash, c.envelope.documents[one.record].indexed())
+
+
 class Answers:
     """What receipts do to the deliveries and messages they answer."""
 
@@ -134,11 +147,12 @@ class Answers:
                 execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?)", (value, message, document, until))
                 self._waiting.setdefault(value, set()).add(message)
 
-    def waiting(self, hashes: Sequence[int]) -> list[int]:
-        """Return the parked receipts that wait for any of these values."""
+    def waiting(self, c: Conclusion) -> list[int]:
+        """Return the parked receipts that wait for what *c* teaches."""
         if not self._waiting:
             return []
-        return sorted({message for value in hashes for message in self._waiting.get(value, ())})
+        found = {message for value in teaches(c) for message in self._waiting.get(value, ())}
+        return sorted(found - {c.arrival.id})
 
     def expire(self, now: Instant) -> list[int]:
         """Hold the receipts whose cause never came; return them. They still join when it comes after all."""

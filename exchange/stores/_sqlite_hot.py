@@ -163,11 +163,9 @@ class Hot:
         self._leave_pending(c, state, sheet)
         rejoin: list[int] = []
         if c.envelope is not None:
-            hashes = [key_hash(value) for value in c.envelope.values()]
             sheet.envelopes.append((message, self._envelope(c, c.envelope)))
-            sheet.keys.extend((value, message) for value in hashes)
-            if decision.event == "accept" and not c.envelope.answers:
-                rejoin = self._answers.waiting(hashes)
+            sheet.keys.extend((key_hash(value), message) for value in c.envelope.values())
+            rejoin = self._answers.waiting(c)
         settled, finished = self._answers.answer(message, decision.answered, c.at)
         self._answers.wait(c)
         first = self._free_number(message) if again or c.arrival.only else 0

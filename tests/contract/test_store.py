@@ -341,6 +341,35 @@ async def test_an_early_receipt_waits_and_is_named_when_its_cause_comes(make: Ca
         assert await bench.state(cause.id) == "COMPLETED"
 
 
+def taught(own_id: str, keys: dict[str, str]) -> Envelope:
+    """Return a receipt with these keys."""
+    return Envelope(
+        "CEB312Message", "1.0", own_id, documents=(Document(keys),), answers=answer(own_id, terminal=False).answers
+    )
+
+
+async def test_a_receipt_that_came_before_the_one_that_teaches_its_keys_joins_with_that(
+    make: Callable[..., Any],
+) -> None:
+    async with make() as bench:
+        cause = await bench.receive()
+        await bench.accept(cause, to_customs(expects_receipt=True))
+        early = await bench.receive(b"2", endpoint=QUEUE)
+        unknown = taught("R2", {"pre": "B20261122000000001"})
+        await bench.conclude(early, Decision("park", waits=(0,), wait_seconds=60), unknown, "CUSTOMS")
+        teacher = await bench.receive(b"1", endpoint=QUEUE)
+        teaching = taught("R1", {"order": "EBP/ORDER-1.0", "pre": "B20261122000000001"})
+        answered = Answered(0, cause.id, 0, 1, "CUSTOMS", teaching.answers[0])
+        concluded = await bench.conclude(teacher, Decision("accept", answered=(answered,)), teaching, "CUSTOMS")
+        assert concluded.rejoin == [early.id]
+        (again,) = await bench.store.arrivals([early.id])
+        (context,) = await bench.store.context([asks(again, unknown, "CUSTOMS")])
+        assert [c.id for c in context.causes[0]] == [cause.id]
+        answered = Answered(0, cause.id, 0, 1, "CUSTOMS", unknown.answers[0])
+        joined = await bench.conclude(again, Decision("accept", answered=(answered,)), unknown, "CUSTOMS")
+        assert joined.rejoin == [], "it doesn't wait for itself"
+
+
 async def test_a_receipt_whose_cause_never_comes_is_held_once_and_still_joins(make: Callable[..., Any]) -> None:
     async with make() as bench:
         receipt = await bench.receive(b"r", endpoint=QUEUE)

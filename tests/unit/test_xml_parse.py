@@ -112,9 +112,12 @@ def test_charsets_in_use_are_read_as_declared(declared: str, charset: str) -> No
     assert parse(f'<?xml version="1.0" encoding="{declared}"?><a>{text}</a>'.encode(charset)).text == text
 
 
-def test_rare_characters_need_gb18030() -> None:
-    assert parse('<?xml version="1.0" encoding="GB18030"?><a>镕㙍𠮷</a>'.encode("gb18030")).text == "镕㙍𠮷"
-    assert refused('<?xml version="1.0" encoding="GB2312"?><a>镕</a>'.encode("gbk")) == "SWX-1014"
+@pytest.mark.parametrize("declared", ["GB18030", "GBK", "GB2312", "gb2312"])
+def test_rare_characters_are_read_under_every_name_of_the_family(declared: str) -> None:
+    text = f'<?xml version="1.0" encoding="{declared}"?><a>镕㙍𠮷</a>'
+    assert parse(text.encode("gb18030")).text == "镕㙍𠮷"
+    assert refused(text.replace("镕㙍𠮷", CHINESE * 3).encode()) == "SWX-1014"
+    assert refused(text.encode("gb18030").replace(b"</a>", b"\xff</a>")) == "SWX-1014"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from exchange.catalogue import SCHEMAS, load
 from exchange.formats import TypeFile
-from exchange.formats.xml import Xml, schema_tree
+from exchange.formats._xml_schema import schema_tree
+from exchange.formats.xml import Xml
 from exchange.model import Answer, Envelope
 
 CATALOGUE = load()
