@@ -9,7 +9,7 @@ from typing import Any, Final
 from exchange.errors import NotFound
 from exchange.instants import SECOND, Instant, show_id
 from exchange.lifecycle import DELIVERY, step
-from exchange.model import Answered, Conclusion
+from exchange.model import Answered, Conclusion, Envelope, indexed
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
@@ -23,19 +23,6 @@ def batched(items: Iterable[int], size: int) -> Iterator[list[int]]:
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part
-
-
-def teaches(c: Conclusion) -> Iterator[int]:
-    """Iterate over what leads receipts to the message behind *c* from now on, as hashes.
-
-    That is all it is known by; of a receipt, the keys of those records whose cause it knows.
-    """
-    if c.envelope is None or c.decision.event != "accept":
-        return
-    if not c.envelope.answers:
-        yield from map(key_hash, c.envelope.values())
-    for one in c.decision.answered:
-        yield from map(key_hash, c.envelope.documents[one.record].indexed())
 
 
 class Answers:
@@ -143,16 +130,30 @@ class Answers:
             return
         until = c.at + int(c.decision.wait_seconds * SECOND)
         for document in c.decision.waits:
-            for value in {key_hash(indexed) for indexed in c.envelope.documents[document].indexed()}:
+            for value in {key_hash(text) for text in c.envelope.documents[document].indexed()}:
                 execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?)", (value, message, document, until))
                 self._waiting.setdefault(value, set()).add(message)
 
+    def left(self, message: int) -> set[int]:
+        """Return the records of a receipt that still wait."""
+        query = "SELECT DISTINCT document FROM parked WHERE message = ?"
+        return {document for (document,) in self._db.connection.execute(query, (message,))}
+
     def waiting(self, c: Conclusion) -> list[int]:
-        """Return the parked receipts that wait for what *c* teaches."""
-        if not self._waiting:
+        """Return the parked receipts that wait for what *c* brings: a message, or numbers for one that is known."""
+        if not self._waiting or c.envelope is None or c.decision.event != "accept":
             return []
-        found = {message for value in teaches(c) for message in self._waiting.get(value, ())}
+        values = self._taught(c, c.envelope) if c.envelope.answers else c.envelope.values()
+        found = {message for value in values for message in self._waiting.get(key_hash(value), ())}
         return sorted(found - {c.arrival.id})
+
+    def _taught(self, c: Conclusion, envelope: Envelope) -> Iterator[str]:
+        """Iterate over what a receipt's records are known by and those that they answer aren't, where it is awaited."""
+        for one in c.decision.answered:
+            values = [v for v in envelope.documents[one.record].indexed() if key_hash(v) in self._waiting]
+            facts = self._rows.envelope(one.cause) if values and self._db.day_of(one.cause) is not None else None
+            keys = facts["documents"][one.document] if facts else {}
+            yield from set(values).difference(map(indexed, keys.values()))
 
     def expire(self, now: Instant) -> list[int]:
         """Hold the receipts whose cause never came; return them. They still join when it comes after all."""

@@ -130,7 +130,10 @@ class Hot:
         written, sheet = [], Sheet()
         for c in conclusions:
             state, code = pending.get(c.arrival.id, ("", ""))
-            if state != "RECEIVED" and not c.arrival.only:
+            left = self._answers.left(c.arrival.id) if c.arrival.only else set()
+            if c.arrival.only and not left.issuperset(c.arrival.only):  # woken twice: the other was faster
+                written.append(Concluded(state=self._rows.state(c.arrival.id), rejoin=[c.arrival.id] if left else ()))
+            elif state != "RECEIVED" and not c.arrival.only:
                 written.append(Concluded(state=self._rows.state(c.arrival.id)))  # an operator was faster
             else:
                 written.append(self._write(c, state, bool(code), sheet))

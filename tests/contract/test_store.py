@@ -368,6 +368,9 @@ async def test_a_receipt_that_came_before_the_one_that_teaches_its_keys_joins_wi
         answered = Answered(0, cause.id, 0, 1, "CUSTOMS", unknown.answers[0])
         joined = await bench.conclude(again, Decision("accept", answered=(answered,)), unknown, "CUSTOMS")
         assert joined.rejoin == [], "it doesn't wait for itself"
+        reply = Planned(OUTBOX.name, "ENT1", disposition="receipt", refers_to=cause.id)
+        twice = await bench.conclude(again, Decision("accept", (reply,), (answered,)), unknown, "CUSTOMS")
+        assert (twice.deliveries, twice.rejoin, twice.state) == ((), (), "COMPLETED"), "woken by two, it joins once"
 
 
 async def test_a_receipt_whose_cause_never_comes_is_held_once_and_still_joins(make: Callable[..., Any]) -> None:
