@@ -60,6 +60,7 @@ from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
+from exchange.formats.edifact import Edifact
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -255,7 +256,8 @@ class Catalogue:
 
 def load(directory: Path = SCHEMAS) -> Catalogue:
     """Read the catalogue under *directory*. Raises ConfigurationError with all mistakes."""
-    formats = {"xml": Xml()} | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
+    formats: dict[str, Format] = {"xml": Xml(), "edifact": Edifact()}
+    formats |= {name: plugins.load("formats", name)() for name in plugins.names("formats")}
     return Catalogue({type.name: type for type in read_types(directory, formats)}, formats, directory)
 
 
