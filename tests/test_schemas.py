@@ -36,13 +36,14 @@ def slow_schema(type: str) -> xmlschema.XMLSchema:
 
 
 @pytest.mark.parametrize("sample", named([sample for sample in SAMPLES if not sample.code]))
-def test_a_valid_sample_is_valid_for_libxml2_and_for_xmlschema(sample: Sample) -> None:
+def test_a_valid_sample_is_valid_for_the_verdict_and_for_who_explains(sample: Sample) -> None:
     payload = sample.path.read_bytes()
     opened = CATALOGUE.open(payload)
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert CATALOGUE.valid(opened, type, on=ON)
-    assert slow_schema(type.name).is_valid(opened.tree)
+    if type.format == "xml":
+        assert slow_schema(type.name).is_valid(opened.tree)
     assert CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name) == []
 
 
@@ -58,7 +59,8 @@ def test_an_invalid_sample_fails_in_both_engines_with_the_code_in_its_name(sampl
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert not CATALOGUE.valid(opened, type, on=ON)
-    assert not slow_schema(type.name).is_valid(opened.tree)
+    if type.format == "xml":
+        assert not slow_schema(type.name).is_valid(opened.tree)
     findings = CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name)
     assert [finding.code for finding in findings] == [sample.code]
 

@@ -228,9 +228,7 @@ class _Walk:
 
     def _begin(self, start: int, una: str, separators: Separators, header: Segment) -> None:
         number = len(self._read.interchanges) + 1
-        self._read.interchanges.append(
-            Interchange(self._read.text, number, self._line, una, separators, header, start)
-        )
+        self._read.interchanges.append(Interchange(self._read.text, number, self._line, una, separators, header, start))
 
     def _ung(self, segment: Segment, begin: int, end: int) -> None:
         self._end_message(begin)
@@ -322,5 +320,3 @@ class _Walk:
     def _fault(self, code: str, at: str, what: str, value: str = "", limit: str = "") -> None:
         pointer = self._current.pointer
         self._read.note(Fault(code, f"{pointer}/{at}" if at else pointer, self._line, what, value, limit))
-
-

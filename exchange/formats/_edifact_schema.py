@@ -220,11 +220,13 @@ class _Check:
 
     def _left(self) -> Iterator[Fault]:
         """Yield the mandatory segments that never came, where the message ends without its UNT."""
-        if self._node.tag != "UNT":
-            line = self._message.line + self._message.segments_count - 1
-            for node in self._tables.structure.nodes[0].children:
-                if node.must and node.tag != "UNT" and not self._counts[node.number] and node.number > self._node.number:
-                    yield self._missing(node, line)
+        if self._node.tag == "UNT":
+            return
+        line = self._message.line + self._message.segments_count - 1
+        for node in self._tables.structure.nodes[0].children:
+            passed = node.number <= self._node.number or self._counts[node.number]
+            if node.must and node.tag != "UNT" and not passed:
+                yield self._missing(node, line)
 
     def _charset(self) -> Iterator[Fault]:
         text, message = self._message.interchange.text, self._message

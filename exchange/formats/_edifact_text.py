@@ -83,7 +83,8 @@ class Separators:
 
     def una(self) -> str:
         """Write the service string advice."""
-        return f"UNA{self.component}{self.element}{self.decimal}{self.release or ' '}{self.repetition or ' '}{self.terminator}"
+        optional = self.repetition or " "
+        return f"UNA{self.component}{self.element}{self.decimal}{self.release or ' '}{optional}{self.terminator}"
 
 
 DEFAULT: Final = Separators()
@@ -135,7 +136,9 @@ def head(text: str, at: int) -> Head:
     if found is None:
         if at <= len(BOM) and not _SYNTAX.match(text, at):
             raise nothing_readable(text[at:].encode("latin-1", "replace"))
-        raise _unusable("the interchange begins with neither UNB nor UNA and UNB", "交换没有以 UNB（或 UNA 加 UNB）开头")
+        raise _unusable(
+            "the interchange begins with neither UNB nor UNA and UNB", "交换没有以 UNB（或 UNA 加 UNB）开头"
+        )
     start, una, separator = found.start("separator") - 3, found["una"] or "", found["separator"]
     if una:
         known = _advised(una, separator)
@@ -151,12 +154,10 @@ def head(text: str, at: int) -> Head:
 
 
 def _advised(una: str, separator: str) -> Separators:
-    component, element, decimal, release, _, terminator = una
+    component, element, decimal, release, _, terminator = list(una)
     used = [component, element, terminator, *([release] if release != " " else [])]
     if len(set(used)) < len(used) or " " in (component, element, terminator):
-        raise _unusable(
-            f"UNA gives one character several meanings: {una!r}", f"UNA 中同一字符有多种用途：{una!r}"
-        )
+        raise _unusable(f"UNA gives one character several meanings: {una!r}", f"UNA 中同一字符有多种用途：{una!r}")
     if element != separator:
         raise _unusable(
             f"UNA says that elements are separated by {element!r}, UNB uses {separator!r}",

@@ -19,7 +19,7 @@ from exchange.yamlfile import read
 
 LIMIT: Final = 50
 NAMES: Final = Path(__file__).parent.parent.parent / "schemas" / "edifact" / "names.yaml"
-_SEGMENT: Final = re.compile(r"/([A-Z]{3})(?:\[[0-9]+\])?(?:/[0-9.]+)?$")
+_SEGMENT: Final = re.compile(r"(?:^|/)([A-Z]{3})(?:\[[0-9]+\])?(?:/[0-9.]+)?$")
 
 WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     # segments

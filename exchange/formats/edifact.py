@@ -37,7 +37,6 @@ from exchange.formats import Opened, Root, TypeFile
 from exchange.formats._edifact_envelope import Interchange, Message, parse, payload_of
 from exchange.formats._edifact_paths import Paths, complete, value
 from exchange.formats._edifact_schema import Schema, read_schema
-from exchange.formats._edifact_text import Segment
 from exchange.model import Answer, Document, Envelope, Finding
 
 NAMED: Final = 3  # interchanges that an id names; of more the first and the last
@@ -136,7 +135,8 @@ class Reader:
         return tuple([self._answer(value(row, code), value(row, text)) for row in rows])
 
     def _distinct(self, whole: list[str], rows: list[list[str]]) -> dict[str, tuple[str, ...]]:
-        fields = {name: (text,) for name, path in self._fields if (text := value(whole, path))}
+        fields: dict[str, tuple[str, ...]] = {}
+        fields |= {name: (text,) for name, path in self._fields if (text := value(whole, path))}
         for name, path in self._each_fields:
             values = tuple(dict.fromkeys(filter(None, [value(row, path) for row in rows])))
             if values:
