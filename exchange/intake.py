@@ -10,6 +10,7 @@ from attrs import frozen
 from exchange import receipts
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.formats.edifact import Edifact
 from exchange.instants import Instant, date_at
 from exchange.model import (
     Arrival,
@@ -189,8 +190,13 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
         )
         for name in route.to
     ]
+    shape = _acknowledged(message.arrival, message.type, table)
     planned += _own(
-        message.arrival, sender, table, "accepted", receipts.accepted(message.arrival, message.envelope, at)
+        message.arrival,
+        sender,
+        table,
+        "accepted",
+        receipts.accepted(message.arrival, message.envelope, at, shape=shape),
     )
     return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
 
@@ -230,7 +236,8 @@ def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable
             f"the id {message.envelope.own_id} was used before, for other content: give this message an id of its own",
             f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
         )
-    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin)
+    shape = _acknowledged(message.arrival, message.type, table)
+    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin, shape=shape)
     planned = _own(message.arrival, table.parties[message.sender], table, "accepted", again)
     return Decision("recognise", tuple(planned), twin=twin)
 
@@ -251,10 +258,10 @@ def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decis
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
 
 
-def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel) -> list[Planned]:
-    """Plan one of our own receipts, where the party wants it and can take it."""
+def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel | None) -> list[Planned]:
+    """Plan one of our own receipts, where there is one, the party wants it and can take it."""
     endpoint = table.reply_endpoint(arrival.party, arrival.endpoint)
-    if endpoint is None or not party.hears(disposition):
+    if parcel is None or endpoint is None or not party.hears(disposition):
         return []
     mailbox = table.has_mailbox(endpoint.name)
     return [
@@ -270,9 +277,20 @@ def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, 
 
 
 def _shape(arrival: Arrival, type: MessageType | None, table: RoutingTable) -> str:
-    """Return how a rejection is written: JSON where the endpoint speaks it, else in the type's own way."""
+    """Return how a rejection is written: JSON where the endpoint speaks it, else in the message's own way."""
+    if _speaks_json(arrival, table):
+        return "json"
+    if type is not None:
+        return type.receipt_shape
+    return "edifact" if Edifact().sniff(arrival.parcel.read()) else "ceb900"
+
+
+def _acknowledged(arrival: Arrival, type: MessageType, table: RoutingTable) -> str:
+    """Return how an acceptance is written: JSON, unless EDIFACT is answered where EDIFACT is spoken."""
+    return type.receipt_shape if type.format == "edifact" and not _speaks_json(arrival, table) else "json"
+
+
+def _speaks_json(arrival: Arrival, table: RoutingTable) -> bool:
     endpoint = table.endpoints.get(arrival.endpoint)
     kind = table.kinds.get(endpoint.kind) if endpoint else None
-    if kind is not None and kind.receipts == "json":
-        return "json"
-    return type.receipt_shape if type is not None else "ceb900"
+    return kind is not None and kind.receipts == "json"

@@ -15,6 +15,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from exchange.errors import Unreadable
 from exchange.formats import Opened
 from exchange.formats._edifact_text import (
     BOM,
@@ -31,7 +32,7 @@ from exchange.formats._edifact_text import (
     too_much,
 )
 
-_SERVICE: Final = frozenset(("UNB", "UNG", "UNH", "UNT", "UNE", "UNZ"))
+_SERVICE: Final = frozenset(("UNA", "UNB", "UNG", "UNH", "UNT", "UNE", "UNZ"))
 _NOTHING: Final = re.compile(rf"[{END}]*\Z")
 KEPT: Final = 1024 * 1024  # characters up to which a message's segments are kept once they were read
 MOST_FAULTS: Final = 200
@@ -107,6 +108,7 @@ class Interchange:
     una: str
     separators: Separators
     header: Segment
+    raw: str = field(repr=False)  # the header unsplit
     start: int
     messages: list[Message] = field(factory=list)
     groups: list[Segment] = field(factory=list)
@@ -180,6 +182,21 @@ def parse(payload: bytes) -> Payload:
             return read
 
 
+def salvage(payload: bytes) -> Payload | None:
+    """Read the header of an interchange that can't be read as a whole; nothing if that can't be read either."""
+    text = payload.decode("latin-1")
+    try:
+        begun = head(text, len(BOM) if text.startswith(BOM) else 0)
+        start, end = next(scan(text, begun.start, begun.separators), (0, 0))
+    except Unreadable:
+        return None
+    raw = flat(text[start:end])
+    if not raw:
+        return None
+    header = begun.separators.split(raw)
+    return Payload(text, [Interchange(text, 1, 1, begun.una, begun.separators, header, raw, start)])
+
+
 # -- walking through one interchange -----------------------------------------------------------------------------
 
 
@@ -195,40 +212,43 @@ class _Walk:
 
     def interchange(self, start: int, una: str, separators: Separators) -> tuple[int, int]:
         """Read one; return where the next begins, and the number of segments so far."""
-        read = self._read
-        text = read.text
-        end = start
+        text, size, line = self._read.text, len(separators.terminator), self._line
         for begin, end in scan(text, start, separators):
-            self._line += 1
+            line += 1
             tag = text[begin : begin + 3]
-            if not tag.isalnum():
-                tag = flat(text[begin : min(end, begin + 8)])[:3]  # wrapped lines
-            if (tag == "UNB" and begin > start) or tag == "UNA":
-                self._line -= 1
+            if tag not in _SERVICE:
+                if not tag.isalnum():
+                    tag = flat(text[begin : min(end, begin + 8)])[:3]  # wrapped lines
+                if tag not in _SERVICE:
+                    if self._message is None:
+                        self._line = line
+                        self._fault("33", tag or "?", "outside")
+                    continue
+            if tag == "UNA" or (tag == "UNB" and begin > start):
                 self._closed(None)
-                return begin, self._line
-            if self._message is not None:
-                self._message.segments_count += 1
-            if tag in _SERVICE:
-                segment = separators.split(flat(text[begin:end]))
-                if tag == "UNB":
-                    self._begin(begin, una, separators, segment)
-                else:
-                    getattr(self, f"_{tag.lower()}")(segment, begin, end + len(separators.terminator))
-                if tag == "UNZ":
-                    return end + len(separators.terminator), self._line
-            elif self._message is None:
-                self._fault("33", tag or "?", "outside")
+                return begin, line - 1
+            self._line = line
+            raw = flat(text[begin:end])
+            segment = separators.split(raw)
+            if tag == "UNB":
+                self._begin(begin, una, separators, segment, raw)
+                continue
+            getattr(self, f"_{tag.lower()}")(segment, begin, end + size)
+            if tag == "UNZ":
+                return end + size, line
+        self._line = line
         self._closed(None)
-        return len(text), self._line
+        return len(text), line
 
     @property
     def _current(self) -> Interchange:
         return self._read.interchanges[-1]
 
-    def _begin(self, start: int, una: str, separators: Separators, header: Segment) -> None:
+    def _begin(self, start: int, una: str, separators: Separators, header: Segment, raw: str) -> None:
         number = len(self._read.interchanges) + 1
-        self._read.interchanges.append(Interchange(self._read.text, number, self._line, una, separators, header, start))
+        self._read.interchanges.append(
+            Interchange(self._read.text, number, self._line, una, separators, header, raw, start)
+        )
 
     def _ung(self, segment: Segment, begin: int, end: int) -> None:
         self._end_message(begin)
@@ -244,9 +264,7 @@ class _Walk:
     def _unh(self, segment: Segment, begin: int, end: int) -> None:
         self._end_message(begin)
         interchange = self._current
-        message = Message(
-            interchange, self._group, len(interchange.messages) + 1, self._line, segment, begin, segments_count=1
-        )
+        message = Message(interchange, self._group, len(interchange.messages) + 1, self._line, segment, begin)
         self._message = message
         if self._group is None:
             self._loose = True
@@ -261,6 +279,7 @@ class _Walk:
             self._fault("33", "UNT", "outside")
             return
         message.end = end
+        message.segments_count = self._line - message.line + 1
         self._message = None
         at = f"UNH[{message.number}]/UNT"
         self._count(segment, at, message.segments_count)
@@ -299,6 +318,7 @@ class _Walk:
     def _end_message(self, end: int) -> None:
         if self._message is not None:
             self._message.end = end
+            self._message.segments_count = self._line - self._message.line
             self._fault("13", f"UNH[{self._message.number}]/UNT", "trailer")
             self._message = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,18 @@ from attrs import define, field, frozen
 from exchange.formats import Opened
 from exchange.formats._edifact_envelope import Fault, Interchange, Message, payload_of
 from exchange.formats._edifact_tables import Directory, Form, Node, Slot, directory, slots, structure, type_tables
-from exchange.formats._edifact_text import CHARSETS, REPERTOIRES, Element, Segment, Separators, component, decoded
+from exchange.formats._edifact_text import (
+    CHARSETS,
+    DEFAULT,
+    REPERTOIRES,
+    Element,
+    Segment,
+    Separators,
+    component,
+    decoded,
+)
 
+MOST_SEPARATORS: Final = 16  # sets of them that expressions are kept for
 TOLERATED: Final = ("21",)  # characters that UNOA and UNOB lack: partners write them all the same
 _NUMBER: Final = re.compile(r"-?[0-9]*(?:[.,][0-9]+)?")
 _LETTERS: Final = re.compile(r"[^0-9]*")
@@ -73,17 +83,28 @@ class Structure:
                     missing.append(other)
             here = here.above
 
-    def has(self, tag: str) -> bool:
-        """Tell whether the message has such a segment anywhere."""
-        return any(node.tag == tag for node in self.nodes)
+    @cached_property
+    def tags(self) -> frozenset[str]:
+        """Return every segment that the message has."""
+        return frozenset(node.tag for node in self.nodes)
 
 
-@frozen
+@define
 class Tables:
     """What one version of a type is checked against."""
 
     directory: Directory
     structure: Structure
+    _fast: dict[Separators, dict[str, re.Pattern[str]]] = field(factory=dict)
+
+    def fast(self, separators: Separators) -> dict[str, re.Pattern[str]]:
+        """Return expressions, by tag, that match segments with nothing wrong; made when first needed."""
+        known = self._fast.get(separators)
+        if known is None:
+            if len(self._fast) >= MOST_SEPARATORS:  # made up by somebody: usual ones are few
+                self._fast.clear()
+            known = self._fast[separators] = {}
+        return known
 
 
 @frozen
@@ -135,7 +156,8 @@ def _checked_header(interchange: Interchange, seen: set[tuple[object, ...]]) -> 
     syntax, version = interchange.syntax, interchange.version
     if syntax not in CHARSETS or version not in ("1", "2", "3", "4"):
         yield Fault("2", f"{at}/1", interchange.line, "syntax", f"{syntax}:{version}")
-    yield from _elements(header, UNB, at, interchange.line, version)
+    if interchange.separators != DEFAULT or not _FAST_UNB.fullmatch(interchange.raw):
+        yield from _elements(header, UNB, at, interchange.line, version)
     if len(day := component(header, 4)) not in (0, 6, 8):
         yield Fault("12", f"{at}/4.1", interchange.line, "day", day)
 
@@ -160,20 +182,24 @@ class _Check:
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with the message."""
         structure, separators = self._tables.structure, self._separators
+        directory, patterns, first = self._tables.directory, self._tables.fast(separators), self._message.line
         self._node = structure.nodes[1]  # UNH, which is there
         self._counts[1] = 1
-        for line, raw in enumerate(self._message.raw(), self._message.line):
+        for line, raw in enumerate(self._message.raw(), first):
             tag = raw[:3]
             self._seen[tag] = self._seen.get(tag, 0) + 1
-            if line > self._message.line:
+            if line > first:
                 yield from self._step(tag, line)
-            table = self._tables.directory.get(tag)
+            table = directory.get(tag)
             if self._repertoire is not None and (found := self._repertoire.search(raw)):
                 yield Fault("21", self._at(tag), line, "character", found[0], self._syntax)
-            if table is None or not structure.has(tag):
+            if table is None or tag not in structure.tags:
                 continue
+            fast = patterns.get(tag)
+            if fast is None:
+                fast = patterns[tag] = _fast(table, tag, separators)
             trailing = self._version == "4" and raw.endswith((separators.element, separators.component))
-            if trailing or tag in self._coded or _fast(table, tag, separators).fullmatch(raw) is None:
+            if trailing or tag in self._coded or fast.fullmatch(raw) is None:
                 yield from self._slowly(raw, table, line)
         if self._undecodable:
             yield from self._charset()
@@ -202,7 +228,7 @@ class _Check:
             many, code = way.counted, "36" if way.entered else "35"
             yield Fault(code, self._at(tag), line, "occurs", "", str(many.most), str(self._counts[many.number] + 1))
         if way is None:
-            what = "order" if self._tables.structure.has(tag) else "unexpected"
+            what = "order" if tag in self._tables.structure.tags else "unexpected"
             yield Fault("15", self._at(tag), line, what, tag)
             return
         for node in way.missing:
@@ -286,7 +312,6 @@ def _value(text: str, form: Form, at: str, line: int) -> Iterator[Fault]:
         yield Fault("40", at, line, "short", text, str(form.least), str(size))
 
 
-@lru_cache(4096)
 def _fast(table: tuple[Slot, ...], tag: str, s: Separators) -> re.Pattern[str]:
     """Make an expression that matches only what has nothing wrong; it may miss what is right, but seldom does."""
     special = re.escape(s.component + s.element + s.release + s.repetition + s.terminator)
@@ -313,6 +338,8 @@ def _fast_element(slot: Slot, one: str, s: Separators) -> str:
         return f"(?:{text})?"
     return text if any(form.must for form in slot.parts) else rf"(?={re.escape(s.component)}*{one}){text}"
 
+
+_FAST_UNB: Final = _fast(UNB, "UNB", DEFAULT)
 
 # -- reading ---------------------------------------------------------------------------------------------------------
 

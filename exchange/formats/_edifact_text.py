@@ -43,7 +43,7 @@ REPERTOIRES: Final[Mapping[str, re.Pattern[str]]] = {  # what A and B don't allo
 }
 
 
-@frozen
+@frozen(cache_hash=True)
 class Separators:
     """The service characters of an interchange; *release* and *repetition* may be absent (empty)."""
 
@@ -168,8 +168,13 @@ def _advised(una: str, separator: str) -> Separators:
 
 def _repeating(text: str, start: int, s: Separators, repetition: str) -> Separators:
     """Let elements repeat where the syntax version is 4 or later; before, the fifth character was reserved."""
-    found = re.compile(rf"[A-Z]{{4}}{re.escape(s.component)}([0-9])").match(text, start + 4)
-    if not found or found[1] < "4" or repetition in (s.component, s.element, s.release, s.terminator):
+    version = text[start + 8 : start + 10]  # UNB+UNOC:4
+    if (
+        version[:1] != s.component
+        or not version[1:].isdigit()
+        or version[1] < "4"
+        or repetition in (s.component, s.element, s.release, s.terminator)
+    ):
         return s
     return evolve(s, repetition=repetition)
 

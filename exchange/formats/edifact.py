@@ -32,12 +32,15 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from exchange.errors import Unidentified
+from exchange.errors import Unidentified, Unreadable
 from exchange.formats import Opened, Root, TypeFile
-from exchange.formats._edifact_envelope import Interchange, Message, parse, payload_of
+from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
+from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage
 from exchange.formats._edifact_paths import Paths, complete, value
 from exchange.formats._edifact_schema import Schema, read_schema
 from exchange.model import Answer, Document, Envelope, Finding
+
+__all__ = ["Edifact", "Reader", "Verdict", "acknowledge"]
 
 NAMED: Final = 3  # interchanges that an id names; of more the first and the last
 _START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n\t \0]*+UN(?:A[^A-Za-z0-9]{6}|B[^A-Za-z0-9])")
@@ -78,7 +81,7 @@ class Reader:
         return Envelope(
             type=self._name,
             version=value(whole, self._version),
-            own_id=self._own(payload.interchanges),
+            own_id=self._own(whole, payload.interchanges),
             sender=value(whole, self._sender),
             receivers=tuple(filter(None, [value(whole, self._receivers)])),
             documents=tuple([Document(self._keys_of(row)) for row in rows]),
@@ -94,8 +97,9 @@ class Reader:
         """Return the whole payload: interchanges aren't cut, their counts would no longer be the sender's."""
         return opened.payload
 
-    def _own(self, interchanges: list[Interchange]) -> str:
-        ids = [value(_first(self._whole, i.messages[:1], i), self._own_id) for i in interchanges]
+    def _own(self, whole: list[str], interchanges: list[Interchange]) -> str:
+        others = [value(_first(self._whole, i.messages[:1], i), self._own_id) for i in interchanges[1:]]
+        ids = [value(whole, self._own_id), *others]
         return " ".join(ids) if len(ids) <= NAMED else f"{ids[0]} ... {ids[-1]} ({len(ids)})"
 
     def _rows(self, messages: list[Message]) -> Iterator[list[str]]:
@@ -227,6 +231,21 @@ class Edifact:
         from exchange.formats import _edifact_words
 
         return _edifact_words.explain(self.open(payload), read_schema(file), personal)
+
+
+def acknowledge(payload: bytes, verdict: Verdict) -> bytes | None:
+    """Write the CONTRL that tells the sender of *payload*; empty where none is due, None where it can't be written.
+
+    None is due for CONTRL and APERAK, nor for what is in order and asked for no acknowledgement (0031).
+    """
+    try:
+        read: Payload | None = parse(payload)
+    except Unreadable:
+        read = salvage(payload)
+    if read is None:
+        return None
+    wanted = verdict.code or verdict.findings or asked(read)
+    return contrl(read, verdict) if wanted and answerable(read) else b""
 
 
 def _listed(kinds: list[str]) -> str:
