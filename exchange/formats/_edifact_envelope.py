@@ -8,9 +8,9 @@ payload of any size costs little more memory than its bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import groupby
 from typing import Final
 
 from attrs import define, field, frozen
@@ -19,8 +19,8 @@ from exchange.errors import Unreadable
 from exchange.formats import Opened
 from exchange.formats._edifact_text import (
     BOM,
-    END,
     LIMIT_PAYLOAD,
+    NOTHING,
     Segment,
     Separators,
     check_bounds,
@@ -33,7 +33,6 @@ from exchange.formats._edifact_text import (
 )
 
 _SERVICE: Final = frozenset(("UNA", "UNB", "UNG", "UNH", "UNT", "UNE", "UNZ"))
-_NOTHING: Final = re.compile(rf"[{END}]*\Z")
 KEPT: Final = 1024 * 1024  # characters up to which a message's segments are kept once they were read
 MOST_FAULTS: Final = 200
 
@@ -51,7 +50,7 @@ class Fault:
     actual: str = ""
 
 
-@define
+@define(eq=False)
 class Message:
     """One UNH ... UNT."""
 
@@ -98,7 +97,7 @@ class Message:
         return iter(self._segments)
 
 
-@define
+@define(eq=False)
 class Interchange:
     """One UNB ... UNZ."""
 
@@ -178,8 +177,27 @@ def parse(payload: bytes) -> Payload:
         check_bounds(text, start.start, start.separators)
         walk = _Walk(read, line)
         at, line = walk.interchange(start.start, start.una, start.separators)
-        if _NOTHING.match(text, at):
+        if NOTHING.match(text, at):
             return read
+
+
+def written(messages: list[Message]) -> bytes:
+    """Write interchanges anew with only these messages, byte for byte; headers are repeated, trailers counted."""
+    text = ""
+    for interchange, own in groupby(messages, lambda message: message.interchange):
+        join, end = interchange.separators.join, interchange.separators.terminator
+        text += (f"UNA{interchange.una}" if interchange.una else "") + interchange.raw + end
+        count = 0
+        for group, members in groupby(own, lambda message: message.group):
+            inside = list(members)
+            bodies = "".join(interchange.text[message.start : message.end].strip("\r\n") for message in inside)
+            if group is not None:
+                trailer = [[["UNE"]], [[str(len(inside))]], [[component(group, 5)]]]
+                bodies = f"{join(group)}{end}{bodies}{join(trailer)}{end}"
+            text += bodies
+            count += 1 if group is not None else len(inside)
+        text += join([[["UNZ"]], [[str(count)]], [[component(interchange.header, 5)]]]) + end
+    return text.encode("latin-1")
 
 
 def salvage(payload: bytes) -> Payload | None:

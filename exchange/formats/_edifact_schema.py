@@ -76,7 +76,7 @@ class Structure:
             siblings = here.above.children
             start = siblings.index(here)
             for other in siblings[start:]:
-                if other.tag == tag:
+                if other.tag == tag and not other.begins:
                     entered = (other,) if other.group else ()
                     yield Way(other.children[0] if other.group else other, entered, tuple(missing))
                 if other is not here and other.must:

@@ -67,6 +67,7 @@ class Node:
     most: int
     above: Node | None
     group: bool = False
+    begins: bool = False  # its group: it occurs when that does
     children: list[Node] = field(factory=list)
     last: int = 0  # the highest number within the group
 
@@ -160,7 +161,7 @@ def structure(text: str) -> list[Node]:
         nodes.append(node)
         here.children.append(node)
         if found["open"]:
-            node.group, trigger = True, Node(len(nodes), found["tag"], True, 1, node)
+            node.group, trigger = True, Node(len(nodes), found["tag"], True, 1, node, begins=True)
             nodes.append(trigger)
             node.children.append(trigger)
             here = node

@@ -26,6 +26,7 @@ Segment = list[Element]  # the first element is the tag
 
 BLANK: Final = "\r\n\t \0"  # may stand before and between segments, and after the last with the old end-of-file mark
 END: Final = BLANK + "\x1a"
+NOTHING: Final = re.compile(rf"[{END}]*+\Z")
 BOM: Final = "\xef\xbb\xbf"  # of UTF-8, read as Latin-1
 _RELEASED: Final = 0xDC00  # lone surrogates stand for released characters while a segment is split: no text has them
 _UNRELEASE: Final = {_RELEASED + code: code for code in range(256)}
@@ -94,8 +95,9 @@ CONTROL: Final = Separators("\x1f", "\x1d", ".", "", "", "\x1c")  # level B's ow
 @lru_cache(64)
 def _pattern(separators: Separators) -> re.Pattern[str]:
     end, release = re.escape(separators.terminator), re.escape(separators.release)
-    text = rf"(?:[^{end}{release}]++|{release}.?)*+" if release else rf"[^{end}]*+"
-    return re.compile(rf"[{BLANK}]*+({text})({end}|\Z)", re.DOTALL)
+    most = f"{{0,{LIMIT_SEGMENT}}}+"
+    text = rf"(?:[^{end}{release}]++|{release}.?){most}" if release else rf"[^{end}]*+"
+    return re.compile(rf"[{BLANK}]*+({text})({end}|)", re.DOTALL)
 
 
 @lru_cache(64)
@@ -135,7 +137,7 @@ def head(text: str, at: int) -> Head:
     found = _HEAD.match(text, at)
     if found is None:
         if at <= len(BOM) and not _SYNTAX.match(text, at):
-            raise nothing_readable(text[at:].encode("latin-1", "replace"))
+            raise nothing_readable(text[at : at + 99].encode("latin-1", "replace"))
         raise _unusable(
             "the interchange begins with neither UNB nor UNA and UNB", "交换没有以 UNB（或 UNA 加 UNB）开头"
         )
@@ -190,10 +192,10 @@ def scan(text: str, at: int, separators: Separators) -> Iterator[tuple[int, int]
     """Yield where each segment's text begins and ends. Raises Unreadable (SWX-1016, 1018) at what can't be one."""
     for found in separators.pattern.finditer(text, at):
         start, end = found.span(1)
-        if end - start > LIMIT_SEGMENT:
-            raise too_much(f"a segment of {end - start} characters", f"单个段长达 {end - start} 个字符")
+        if end - start > LIMIT_SEGMENT or (not found[2] and end < len(text)):
+            raise _too_long()
         if not found[2]:
-            if start == end or not text[start:end].strip(END):
+            if NOTHING.match(text, start):
                 return
             raise _cut(text[start : start + 3])
         yield start, end
@@ -201,9 +203,13 @@ def scan(text: str, at: int, separators: Separators) -> Iterator[tuple[int, int]
 
 def check_bounds(text: str, at: int, separators: Separators) -> None:
     """Refuse what needn't be scanned at all: too long, or cut off in a segment. Raises Unreadable."""
-    tail = text.rfind(separators.terminator) + 1
-    if len(text) - tail > LIMIT_SEGMENT or text[tail:].strip(END):
-        raise _cut(text[max(at, tail) :].lstrip(BLANK)[:3])
+    end = separators.terminator
+    tail = text.rfind(end) + 1
+    if not NOTHING.match(text, tail):
+        raise _cut(text[max(at, tail) : tail + 99].lstrip(BLANK)[:3])
+    for window in range(at, tail - LIMIT_SEGMENT, LIMIT_SEGMENT):
+        if text.find(end, window, window + LIMIT_SEGMENT) < 0:
+            raise _too_long()
     if text.count(separators.terminator) > LIMIT_SEGMENTS:
         raise too_much(f"more than {LIMIT_SEGMENTS} segments", f"段数超过 {LIMIT_SEGMENTS}")
 
@@ -214,6 +220,10 @@ def _cut(tag: str) -> Unreadable:
         f"交换不完整：最后一段（{tag!r}）没有段终止符，请重新发送完整的报文",
         code="SWX-1016",
     )
+
+
+def _too_long() -> Unreadable:
+    return too_much(f"a segment of over {LIMIT_SEGMENT} characters", f"单个段超过 {LIMIT_SEGMENT} 个字符")
 
 
 def too_much(en: str, zh: str) -> Unreadable:

@@ -35,7 +35,7 @@ from typing import Final
 from exchange.errors import Unidentified, Unreadable
 from exchange.formats import Opened, Root, TypeFile
 from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
-from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage
+from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage, written
 from exchange.formats._edifact_paths import Paths, complete, value
 from exchange.formats._edifact_schema import Schema, read_schema
 from exchange.model import Answer, Document, Envelope, Finding
@@ -94,8 +94,14 @@ class Reader:
         return b""
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
-        """Return the whole payload: interchanges aren't cut, their counts would no longer be the sender's."""
-        return opened.payload
+        """Write the interchanges anew, with only the messages that hold these documents, byte for byte."""
+        kept, number = [], 0
+        for message in payload_of(opened).messages:
+            held = range(number, number + len(self._message_rows(message)))
+            number = held.stop
+            if not set(held).isdisjoint(records):
+                kept.append(message)
+        return written(kept)
 
     def _own(self, whole: list[str], interchanges: list[Interchange]) -> str:
         others = [value(_first(self._whole, i.messages[:1], i), self._own_id) for i in interchanges[1:]]
@@ -104,24 +110,26 @@ class Reader:
 
     def _rows(self, messages: list[Message]) -> Iterator[list[str]]:
         """Yield what each document says."""
-        each = self._each
         if not self._starts:
-            yield _first(each, messages)
+            yield _first(self._each, messages)
             return
         for message in messages:
-            base = each.empty()
-            _fill_envelope(each, base, message, message.interchange)
-            rows: list[list[str]] = []
-            for segment in message.segments():
-                tag = segment[0][0][0]
-                if tag in self._starts:
-                    rows.append(each.empty())
-                if each.above:
-                    each.fill(segment, base, (n for n in each.above if each.places[n].tag == tag))
-                if rows and tag in each.by_tag:
-                    each.fill(segment, rows[-1], each.by_tag[tag])
-            for row in rows:
-                yield [text or common for text, common in zip(row, base, strict=True)]
+            yield from self._message_rows(message)
+
+    def _message_rows(self, message: Message) -> list[list[str]]:
+        rows: list[list[str]] = []
+        each = self._each
+        base = each.empty()
+        _fill_envelope(each, base, message, message.interchange)
+        for segment in message.segments():
+            tag = segment[0][0][0]
+            if tag in self._starts:
+                rows.append(each.empty())
+            if each.above:
+                each.fill(segment, base, (n for n in each.above if each.places[n].tag == tag))
+            if rows and tag in each.by_tag:
+                each.fill(segment, rows[-1], each.by_tag[tag])
+        return [[text or common for text, common in zip(row, base, strict=True)] for row in rows]
 
     def _keys_of(self, row: list[str]) -> dict[str, str]:
         keys = {}
