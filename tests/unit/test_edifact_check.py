@@ -23,6 +23,7 @@ CATALOGUE = load()
 EDIFACT = Edifact()
 SAMPLES = [sample for sample in CATALOGUE.samples() if sample.path.suffix == ".edi"]
 VALID = [sample for sample in SAMPLES if not sample.code]
+ODD = ("1", "A", "A1", "1.5", "'?+")
 MUTANTS = int(os.environ.get("MUTANTS", "2000"))
 
 
@@ -149,8 +150,8 @@ def test_what_the_quick_look_passes_has_nothing_wrong(separators: Separators) ->
         for _ in range(150):
             segment = [[[tag]]]
             for slot in content[: dice.randint(0, len(content) + 1)]:
-                parts = [dice.choice(["", "", "1", "A", "A1", "9" * f.most, "X" * f.most, "X" * (f.most + 1), "1.5", "'?+"])
-                         for f in slot.parts[: dice.randint(0, len(slot.parts))]]  # fmt: skip
+                forms = slot.parts[: dice.randint(0, len(slot.parts))]
+                parts = [dice.choice(["", "", "9" * f.most, "X" * f.most, "X" * (f.most + 1), *ODD]) for f in forms]
                 segment.append([parts or [""]])
             raw = separators.join(segment)
             wrong = list(_elements(separators.split(raw), content, "", 1, "3"))
@@ -186,9 +187,7 @@ def judged(payload: bytes) -> str:
         opened = CATALOGUE.open(payload)
         type = CATALOGUE.identify(opened)
     except Rejected as why:
-        assert why.code.startswith("SWX-10")
-        assert why.zh != why.en
-        return "refused"
+        return "refused" if why.code.startswith("SWX-10") and why.zh != why.en else "refused without words"
     envelope = CATALOGUE.read(opened, type)
     assert len(envelope.answers) in (0, len(envelope.documents))
     schema = schema_of(type.name)
