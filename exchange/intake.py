@@ -30,6 +30,7 @@ from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
 
+SIGNED: Final = "xml"  # the format that carries signatures
 UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
 
 
@@ -75,7 +76,7 @@ def examine(
         envelope = catalogue.read(opened, type)
         sender = _sender(arrival, envelope, table)
         _receivers(envelope, table)
-        signer, warnings = _verified(opened, envelope, sender, at)
+        signer, warnings = _verified(opened, type, sender, at)
         warnings += _validated(opened, type, envelope, catalogue, at)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -118,12 +119,18 @@ def _receivers(envelope: Envelope, table: RoutingTable) -> None:
         )
 
 
-def _verified(opened: Any, envelope: Envelope, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
+def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
     """Check the signature as the sender's agreement asks; return the signer and warnings."""
     wanted = sender.agreement.verify
     if wanted == "off":
         return "", []
     try:
+        if type.format != SIGNED:
+            raise BadSignature(
+                f"the agreement asks for a signature, which {type.name} can't carry: send XML, or have it changed",
+                f"接入协议要求签名，而 {type.name} 无法携带签名：请改用 XML 报文，或申请调整协议",
+                code="SWX-1031",
+            )
         profiles = accepted_profiles(sender.agreement.profiles)
         verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
     except BadSignature as why:
@@ -213,6 +220,12 @@ def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
                 code="SWX-1031",
             )
         return "", ""
+    if message.type.format != SIGNED:
+        raise Held(
+            f"route {route.name!r} signs, but {message.type.name} can't be signed: take 'sign' out, then release it",
+            f"路由 {route.name!r} 要求签名，而 {message.type.name} 无法携带签名：请去掉 sign，再恢复本报文",
+            code="SWX-2071",
+        )
     key = route.key or sender.signing_key
     if not key:
         raise Held(
