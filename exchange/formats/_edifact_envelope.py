@@ -8,7 +8,7 @@ payload of any size costs little more memory than its bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 from itertools import groupby
 from typing import Final
@@ -33,7 +33,8 @@ from exchange.formats._edifact_text import (
 )
 
 _SERVICE: Final = frozenset(("UNA", "UNB", "UNG", "UNH", "UNT", "UNE", "UNZ"))
-KEPT: Final = 1024 * 1024  # characters up to which a message's segments are kept once they were read
+KEPT: Final = 1024 * 1024  # characters of a payload up to which segments are kept once they were found
+ANY: Final[Container[str]] = frozenset()
 MOST_FAULTS: Final = 200
 
 
@@ -62,7 +63,7 @@ class Message:
     start: int
     end: int = 0
     segments_count: int = 0
-    _segments: list[Segment] | None = None
+    _raw: list[str] | None = None
 
     @property
     def kind(self) -> str:
@@ -74,27 +75,26 @@ class Message:
         """Return where it stands."""
         return f"{self.interchange.pointer}/UNH[{self.number}]"
 
-    def raw(self) -> Iterator[str]:
-        """Yield its segments unsplit, UNH and UNT included, as they are in the declared character set."""
+    def raw(self) -> Iterable[str]:
+        """Return its segments unsplit, UNH and UNT included, as they are in the declared character set."""
+        if len(self.interchange.text) > KEPT:
+            return self._read()
+        if self._raw is None:
+            self._raw = list(self._read())
+        return self._raw
+
+    def _read(self) -> Iterator[str]:
         text, syntax = self.interchange.text, self.interchange.syntax
         for found in self.interchange.separators.pattern.finditer(text, self.start, self.end):
             body = found[1]
             if not body and not found[2]:
                 return
-            if body.isascii():
-                yield flat(body)
-            else:
-                yield decoded(flat(body), syntax)[0]
+            yield flat(body) if body.isascii() else decoded(flat(body), syntax)[0]
 
-    def segments(self) -> Iterator[Segment]:
-        """Yield its segments, split."""
-        if self._segments is not None:
-            return iter(self._segments)
-        split = map(self.interchange.separators.split, self.raw())
-        if self.end - self.start > KEPT:
-            return split
-        self._segments = list(split)
-        return iter(self._segments)
+    def segments(self, tags: Container[str] = ANY) -> Iterator[Segment]:
+        """Yield its segments, or only those with these tags, split."""
+        split = self.interchange.separators.split
+        return (split(raw) for raw in self.raw() if tags is ANY or raw[:3] in tags)
 
 
 @define(eq=False)

@@ -80,6 +80,10 @@ class Paths:
             self.by_tag.setdefault(found["tag"], []).append(slot)
         return slot
 
+    def tags(self) -> frozenset[str]:
+        """Return the segments that are read of messages."""
+        return frozenset(place.tag for place in self.places) - ENVELOPE
+
     def empty(self) -> list[str]:
         """Return slots that hold nothing."""
         return [""] * len(self.places)

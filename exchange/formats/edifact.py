@@ -65,6 +65,7 @@ class Reader:
         self._each_fields = [(name, each.slots(path)) for name, path in documents.fields.items()]
         self._says = (each.slots(answers.code), each.slots(answers.text)) if answers else None
         self._claim, self._whole, self._each = claim, whole, each
+        self._tags = self._starts | each.tags()
         bad_starts = [documents.element] if any(not re.fullmatch("[A-Z0-9]{3}", tag) for tag in self._starts) else []
         if mistakes := [*whole.mistakes, *each.mistakes, *bad_starts]:
             raise ValueError(*dict.fromkeys(mistakes))
@@ -121,7 +122,7 @@ class Reader:
         each = self._each
         base = each.empty()
         _fill_envelope(each, base, message, message.interchange)
-        for segment in message.segments():
+        for segment in message.segments(self._tags):
             tag = segment[0][0][0]
             if tag in self._starts:
                 rows.append(each.empty())
@@ -175,7 +176,7 @@ def _first(paths: Paths, messages: list[Message], interchange: Interchange | Non
         wanted = {tag: list(numbers) for tag, numbers in paths.by_tag.items()}
         for number in paths.above:
             wanted.setdefault(paths.places[number].tag, []).append(number)
-        segments = iter([message.header]) if wanted.keys() == {"UNH"} else message.segments()
+        segments = iter([message.header]) if wanted.keys() == {"UNH"} else message.segments(wanted.copy())
         for segment in segments:
             tag = segment[0][0][0]
             if tag in wanted:
