@@ -82,6 +82,7 @@ from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
+from exchange.formats.edifact import Edifact
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -350,7 +351,8 @@ def load(*directories: Path) -> Catalogue:
     Of two types of the same name that of the later directory wins, so that a site may install the official schemas
     that it owns over ours.
     """
-    formats = {"xml": Xml()} | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
+    formats: dict[str, Format] = {"xml": Xml(), "edifact": Edifact()}
+    formats |= {name: plugins.load("formats", name)() for name in plugins.names("formats")}
     types = read_types(directories or (SCHEMAS,), formats)
     return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
 

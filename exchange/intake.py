@@ -10,6 +10,7 @@ from attrs import frozen
 from exchange import receipts
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.formats.edifact import Edifact
 from exchange.instants import Instant, date_at
 from exchange.model import (
     Arrival,
@@ -30,6 +31,7 @@ from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
 
 SHOWN: Final = 80  # characters of the codes that a warning lists
+SIGNED: Final = "xml"  # the format that carries signatures
 UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
 
 
@@ -76,7 +78,7 @@ def examine(
         envelope = catalogue.read(opened, type)
         sender = _sender(arrival, envelope, table)
         _receivers(envelope, table)
-        signer, warnings = _verified(opened, envelope, sender, at)
+        signer, warnings = _verified(opened, type, sender, at)
         warnings += _validated(opened, type, envelope, catalogue, at)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -119,12 +121,18 @@ def _receivers(envelope: Envelope, table: RoutingTable) -> None:
         )
 
 
-def _verified(opened: Any, envelope: Envelope, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
+def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
     """Check the signature as the sender's agreement asks; return the signer and warnings."""
     wanted = sender.agreement.verify
     if wanted == "off":
         return "", []
     try:
+        if type.format != SIGNED:
+            raise BadSignature(
+                f"the agreement asks for a signature, which {type.name} can't carry: send XML, or have it changed",
+                f"接入协议要求签名，而 {type.name} 无法携带签名：请改用 XML 报文，或申请调整协议",
+                code="SWX-1031",
+            )
         profiles = accepted_profiles(sender.agreement.profiles)
         verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
     except BadSignature as why:
@@ -204,8 +212,13 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
         )
         for name in route.to
     ]
+    shape = _acknowledged(message.arrival, message.type, table)
     planned += _own(
-        message.arrival, sender, table, "accepted", receipts.accepted(message.arrival, message.envelope, at)
+        message.arrival,
+        sender,
+        table,
+        "accepted",
+        receipts.accepted(message.arrival, message.envelope, at, shape=shape),
     )
     return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
 
@@ -222,6 +235,12 @@ def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
                 code="SWX-1031",
             )
         return "", ""
+    if message.type.format != SIGNED:
+        raise Held(
+            f"route {route.name!r} signs, but {message.type.name} can't be signed: take 'sign' out, then release it",
+            f"路由 {route.name!r} 要求签名，而 {message.type.name} 无法携带签名：请去掉 sign，再恢复本报文",
+            code="SWX-2071",
+        )
     key = route.key or sender.signing_key
     if not key:
         raise Held(
@@ -245,7 +264,8 @@ def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable
             f"the id {message.envelope.own_id} was used before, for other content: give this message an id of its own",
             f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
         )
-    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin)
+    shape = _acknowledged(message.arrival, message.type, table)
+    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin, shape=shape)
     planned = _own(message.arrival, table.parties[message.sender], table, "accepted", again)
     return Decision("recognise", tuple(planned), twin=twin)
 
@@ -266,10 +286,10 @@ def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decis
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
 
 
-def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel) -> list[Planned]:
-    """Plan one of our own receipts, where the party wants it and can take it."""
+def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel | None) -> list[Planned]:
+    """Plan one of our own receipts, where there is one, the party wants it and can take it."""
     endpoint = table.reply_endpoint(arrival.party, arrival.endpoint)
-    if endpoint is None or not party.hears(disposition):
+    if parcel is None or endpoint is None or not party.hears(disposition):
         return []
     mailbox = table.has_mailbox(endpoint.name)
     return [
@@ -285,9 +305,20 @@ def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, 
 
 
 def _shape(arrival: Arrival, type: MessageType | None, table: RoutingTable) -> str:
-    """Return how a rejection is written: JSON where the endpoint speaks it, else in the type's own way."""
+    """Return how a rejection is written: JSON where the endpoint speaks it, else in the message's own way."""
+    if _speaks_json(arrival, table):
+        return "json"
+    if type is not None:
+        return type.receipt_shape
+    return "edifact" if Edifact().sniff(arrival.parcel.read()) else "ceb900"
+
+
+def _acknowledged(arrival: Arrival, type: MessageType, table: RoutingTable) -> str:
+    """Return how an acceptance is written: JSON, unless EDIFACT is answered where EDIFACT is spoken."""
+    return type.receipt_shape if type.format == "edifact" and not _speaks_json(arrival, table) else "json"
+
+
+def _speaks_json(arrival: Arrival, table: RoutingTable) -> bool:
     endpoint = table.endpoints.get(arrival.endpoint)
     kind = table.kinds.get(endpoint.kind) if endpoint else None
-    if kind is not None and kind.receipts == "json":
-        return "json"
-    return type.receipt_shape if type is not None else "ceb900"
+    return kind is not None and kind.receipts == "json"

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 import orjson
 
 from exchange.errors import Rejected
+from exchange.formats.edifact import Verdict, acknowledge
 from exchange.instants import Instant, show_id, show_instant
 from exchange.model import Answered, Arrival, Cause, Context, Decision, Envelope, Finding, Message, Parcel, Planned
 from exchange.routing import RoutingTable
@@ -22,6 +23,11 @@ WAIT_SECONDS: Final = 3600.0  # how long an early receipt waits for its cause be
 CEB: Final = "http://www.chinaport.gov.cn/ceb"
 RETURN_INFO: Final = 5000  # characters that CEB900 allows for it
 ORIGINAL: Final = 64 * 1024  # bytes of the original that a rejection repeats; more helps nobody
+EDIFACT: Final = "edifact"  # the shape of CONTRL; what follows it is the version
+SYNTAX_ERRORS: Final = {  # our codes -> data element 0085, for what is wrong with an interchange as a whole
+    "SWX-1016": "13", "SWX-1021": "17", "SWX-1023": "17", "SWX-1025": "32", "SWX-1051": "23", "SWX-1052": "17",
+    "SWX-1053": "7", "SWX-1060": "26",
+}  # fmt: skip
 Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its records
 
 
@@ -41,9 +47,9 @@ def decide(
     records = message.arrival.only or range(len(message.envelope.documents))
     sender = table.parties.get(message.sender)
     trusted = sender is not None and sender.is_authority
-    causes = {i: _choose(context.causes[i], message.sender, trusted) for i in records}
-    waits = tuple(i for i, cause in causes.items() if cause is None)
-    known = {i: cause for i, cause in causes.items() if cause is not None}
+    found = {i: _choose(context.causes[i], message.sender, trusted) for i in records}
+    waits = tuple(i for i, causes in found.items() if not causes)
+    known = {i: causes[0] for i, causes in found.items() if causes}
     homes = {cause.party: table.reply_endpoint(cause.party, cause.endpoint) for cause in known.values()}
     if homeless := [party for party, endpoint in homes.items() if endpoint is None]:
         return Decision(
@@ -68,28 +74,32 @@ def decide(
             )
         )
     answered = tuple(
-        Answered(i, cause.id, document, cause.documents, message.sender, message.envelope.answers[i])
-        for i, cause in known.items()
-        for document in _answered(cause, every and message.envelope.answers[i].terminal)
+        Answered(i, causes[0].id, document, causes[0].documents, message.sender, message.envelope.answers[i])
+        for i, causes in found.items()
+        if causes
+        for document in _answered(causes, every, message.envelope.answers[i].terminal)
     )
     event = "park" if waits and not known else "accept"
     odd = message.warnings
     return Decision(event, tuple(planned), answered, findings=odd, waits=waits, wait_seconds=WAIT_SECONDS)
 
 
-def _answered(cause: Cause, every: bool) -> Sequence[int]:
-    """Return the documents of a cause that a record answers; what ends nothing is told once."""
-    return range(cause.documents) if every else (cause.document,)
+def _answered(causes: Sequence[Cause], every: bool, terminal: bool) -> Sequence[int]:
+    """Return the documents that a record answers: those it means, or *every* one; what ends nothing is told once."""
+    if not every:
+        return [cause.document for cause in causes]
+    return range(causes[0].documents) if terminal else [causes[0].document]
 
 
-def _choose(causes: Sequence[Cause], sender: str, trusted: bool) -> Cause | None:
+def _choose(causes: Sequence[Cause], sender: str, trusted: bool) -> Sequence[Cause]:
     """Return what a record answers: awaited from this sender if any is, the newest; never a guess.
 
+    Of the newest message, that is every document which the record means: one, or all where it speaks of them together.
     Keys that lead to several parties lead to nobody: a receipt must not reach a stranger. Only who is *trusted*
     (authorities) may answer what isn't awaited from him: others could write receipts for their competitors.
     """
     awaited = [cause for cause in causes if sender in cause.awaits] or (causes if trusted else [])
-    return awaited[0] if len({cause.party for cause in awaited}) == 1 else None
+    return [one for one in awaited if one.id == awaited[0].id] if len({one.party for one in awaited}) == 1 else []
 
 
 def _cut(message: Message, body: bytes) -> Parcel:
@@ -99,22 +109,61 @@ def _cut(message: Message, body: bytes) -> Parcel:
 # -- the receipts that we write ----------------------------------------------------------------------------------
 
 
-def accepted(arrival: Arrival, envelope: Envelope, at: Instant, *, twin: int = 0) -> Parcel:
-    """Write that a message was accepted (again, where *twin* is the earlier one)."""
+def accepted(arrival: Arrival, envelope: Envelope, at: Instant, *, twin: int = 0, shape: str = "json") -> Parcel | None:
+    """Write that a message was accepted (again, where *twin* is the earlier one); nothing where none is asked for."""
+    if shape.startswith(EDIFACT):
+        written = _contrl("Successed", arrival, Verdict(_reference(arrival, "A"), *_moment(at), version=shape[8:]))
+        return written if written is not None and written.size else None
     facts = _head(arrival, envelope, at) | {"state": "ACCEPTED"}
     if twin:
         facts["duplicate_of"] = show_id(twin)
     return _json("Successed", arrival, facts)
 
 
-def rejected(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str) -> Parcel:
-    """Write that a message was rejected, with every finding; *shape* is ``ceb900`` or ``json``."""
+def rejected(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str) -> Parcel | None:
+    """Write that a message was rejected, with every finding; nothing where it was an acknowledgement itself.
+
+    *shape* is ``json``, ``ceb900`` or ``edifact``, which may name the version of CONTRL: ``edifact D:96A:UN``.
+    """
     if shape == "ceb900":
         return _ceb900(arrival, envelope, why, at)
+    if shape.startswith(EDIFACT):
+        code = SYNTAX_ERRORS.get(why.code, "" if why.findings else "18")
+        verdict = Verdict(_reference(arrival, "R"), *_moment(at), code, why.findings, shape[8:])
+        written = _contrl("Failed", arrival, verdict)
+        if written is not None:
+            return written if written.size else None
     told = {"state": "REJECTED", "code": why.code, "en": why.en, "zh": why.zh}
     return _json(
         "Failed", arrival, _head(arrival, envelope, at) | told | {"findings": [_shown(f) for f in why.findings]}
     )
+
+
+def _contrl(prefix: str, arrival: Arrival, verdict: Verdict) -> Parcel | None:
+    """Write the receipt of EDIFACT; empty where none is due, None where the interchange can't even be named."""
+    body = acknowledge(arrival.parcel.read(), verdict)
+    return Parcel(_name(prefix, arrival, ".edi"), body, {"type": "CONTRL"}) if body is not None else None
+
+
+def _reference(arrival: Arrival, kind: str) -> str:
+    """Make a control reference (0020, 14 characters) from the id of what is answered: it needs no counter.
+
+    Six digits of the day, seven of the running number in base 36 (78 thousand million a day), and what it says: A
+    (accepted) or R (rejected). No other arrival has the id, so no other interchange of ours has the reference, after
+    a restart neither; later ones are greater.
+    """
+    day, _, number = show_id(arrival.id).partition("-")
+    rest, digits = int(number), ""
+    for _ in range(7):
+        rest, digit = divmod(rest, 36)
+        digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit] + digits
+    return f"{day[2:]}{digits}{kind}"
+
+
+def _moment(at: Instant) -> tuple[str, str]:
+    """Return day and time as EDIFACT writes them: YYYYMMDD, HHMM."""
+    moment = show_instant(at)
+    return moment[:10].replace("-", ""), moment[11:16].replace(":", "")
 
 
 def _head(arrival: Arrival, envelope: Envelope | None, at: Instant) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def named(samples: list[Sample]) -> list[Any]:
 
 
 @pytest.mark.parametrize("sample", named([sample for sample in SAMPLES if not sample.code]))
-def test_a_valid_sample_is_valid_for_libxml2_and_for_xmlschema(sample: Sample) -> None:
+def test_a_valid_sample_is_valid_for_the_verdict_and_for_who_explains(sample: Sample) -> None:
     payload = sample.path.read_bytes()
     opened = CATALOGUE.open(payload)
     type = CATALOGUE.identify(opened)

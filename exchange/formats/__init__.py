@@ -214,6 +214,6 @@ def nothing_readable(payload: bytes) -> Unreadable:
             code="SWX-1012",
         )
     return Unreadable(
-        "the bytes are no format known here: send XML that begins with '<'",
-        "无法识别的报文格式：请发送以“<”开头的 XML 报文",
+        "the bytes are no format known here: send XML that begins with '<', or EDIFACT that begins with UNA or UNB",
+        "无法识别的报文格式：请发送以“<”开头的 XML 报文，或以 UNA、UNB 开头的 EDIFACT 交换",
     )
