@@ -37,6 +37,7 @@ async def test_what_memory_has_no_room_for_is_read_back_and_nothing_overtakes(
         await house.orders(*range(20))
         assert 0 < house.switch.sending._bytes <= 5_000
         await house.hold_endpoint("customs-queue", "")
+        await house.until(lambda: len(house.numbers()) >= 20)
         await house.settle()
         assert house.numbers() == list(range(20))
         assert house.sent("customs-queue")[19].read() == order(19)
@@ -54,6 +55,7 @@ async def test_what_is_released_while_memory_is_full_is_sent_all_the_same(
         await house.orders(*range(1, 9))
         await house.change("release", first)
         await house.hold_endpoint("customs-queue", "")
+        await house.until(lambda: len(house.numbers()) >= 9)
         await house.settle()
         assert sorted(house.numbers()) == list(range(9))
 
