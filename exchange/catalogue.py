@@ -59,7 +59,8 @@ from attrs import evolve, frozen
 from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
-from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
+from exchange.formats import Answers, Edition, Format, Opened, Remarking, Schema, TypeFile, nothing_readable
+from exchange.formats.platform_file import PlatformFile
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -98,10 +99,10 @@ class Catalogue:
 
     def open(self, payload: bytes) -> Opened:
         """Parse a payload, once. Raises Unreadable."""
-        for format in self._formats.values():
-            if format.sniff(payload):
-                return format.open(payload)
-        raise nothing_readable(payload)
+        format = self._sniffed(payload)
+        if format is None:
+            raise nothing_readable(payload)
+        return format.open(payload)
 
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root and version. Raises Unidentified, which names what comes close."""
@@ -127,6 +128,16 @@ class Catalogue:
         the schema itself is broken.
         """
         return self.schema(type, self.edition(type, on), unsigned=unsigned).valid(opened)
+
+    def warnings(self, opened: Opened, type: MessageType, *, on: date) -> list[Finding]:
+        """List what a valid message should be looked at for; not every format has such remarks."""
+        schema = self.schema(type, self.edition(type, on))
+        return schema.warnings(opened) if isinstance(schema, Remarking) else []
+
+    def receipt_shape(self, payload: bytes) -> str:
+        """Tell how our own receipts are written about a message whose type can't be told."""
+        format = self._sniffed(payload)
+        return format.receipt_shape if format else "ceb900"
 
     def explain(self, payload: bytes, type: str, edition: str, *, unsigned: bool = False) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
@@ -212,6 +223,9 @@ class Catalogue:
 
     # -- what goes wrong, and what is enclosed
 
+    def _sniffed(self, payload: bytes) -> Format | None:
+        return next((format for format in self._formats.values() if format.sniff(payload)), None)
+
     def _spread(self, opened: Opened, spec: Spec, envelope: Envelope) -> Envelope:
         """Let a receipt that encloses the message it answers, answer every document in there."""
         try:
@@ -242,7 +256,8 @@ class Catalogue:
                 f"{local} 的命名空间不对：应为 {namesakes[0]}",
                 code="SWX-1022",
             )
-        close = difflib.get_close_matches(local[:SHOWN], self.types, n=3)
+        known_names = [candidate.rpartition("}")[2] for candidate in self._by_key]
+        close = difflib.get_close_matches(local[:SHOWN], known_names, n=3)
         hint_en, hint_zh = (
             (f": did you mean {', '.join(close)}?", f"，是否为 {'、'.join(close)}？") if close else ("", "")
         )
@@ -255,7 +270,8 @@ class Catalogue:
 
 def load(directory: Path = SCHEMAS) -> Catalogue:
     """Read the catalogue under *directory*. Raises ConfigurationError with all mistakes."""
-    formats = {"xml": Xml()} | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
+    built_in: dict[str, Format] = {"xml": Xml(), "platform_file": PlatformFile()}
+    formats = built_in | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
     return Catalogue({type.name: type for type in read_types(directory, formats)}, formats, directory)
 
 

@@ -74,7 +74,7 @@ def examine(
         envelope = catalogue.read(opened, type)
         sender = _sender(arrival, envelope, table)
         _receivers(envelope, table)
-        signer, warnings = _verified(opened, envelope, sender, at)
+        signer, warnings = _verified(opened, type, sender, at)
         warnings += _validated(opened, type, envelope, catalogue, at)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -117,12 +117,18 @@ def _receivers(envelope: Envelope, table: RoutingTable) -> None:
         )
 
 
-def _verified(opened: Any, envelope: Envelope, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
+def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
     """Check the signature as the sender's agreement asks; return the signer and warnings."""
     wanted = sender.agreement.verify
     if wanted == "off":
         return "", []
     try:
+        if type.format != "xml":
+            raise BadSignature(
+                f"{sender.code} must sign, and {type.name} can't carry a signature: send XML, or change the agreement",
+                f"{sender.code} 的报文须签名，而 {type.name} 无法携带签名：请改用 XML，或申请变更接入协议",
+                code="SWX-1031",
+            )
         profiles = accepted_profiles(sender.agreement.profiles)
         verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
     except BadSignature as why:
@@ -137,7 +143,7 @@ def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Ca
     unsigned = type.signature == "required" and not envelope.signed
     day = date_at(at)
     if catalogue.valid(opened, type, on=day, unsigned=unsigned):
-        return []
+        return catalogue.warnings(opened, type, on=day)
     if type.kind == "receipt":  # authorities break their own schemas; the sender still wants the answer
         en, zh = "the receipt breaks its schema", "回执不符合格式规范"
         return [Finding("SWX-1040", "schema", "/", en, zh, severity="warning")]
@@ -151,7 +157,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
     """Decide what becomes of an examined arrival."""
     message = examined.message
     if message is None:
-        return _not_accepted(examined, table, at)
+        return _not_accepted(examined, catalogue, table, at)
     try:
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
@@ -161,7 +167,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
         return _accept(message, table, at)
     except (Rejected, Held) as why:
-        return _not_accepted(Examined(message.arrival, message.type, message.envelope, error=why), table, at)
+        return _not_accepted(Examined(message.arrival, message.type, message.envelope, error=why), catalogue, table, at)
 
 
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
@@ -189,9 +195,9 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
         )
         for name in route.to
     ]
-    planned += _own(
-        message.arrival, sender, table, "accepted", receipts.accepted(message.arrival, message.envelope, at)
-    )
+    shape = _shape(message.arrival, message.type.receipt_shape, table)
+    told = receipts.accepted(message.arrival, message.envelope, at, shape, warnings=message.warnings)
+    planned += _own(message.arrival, sender, table, "accepted", told)
     return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
 
 
@@ -207,6 +213,13 @@ def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
                 code="SWX-1031",
             )
         return "", ""
+    if message.type.format != "xml":
+        raise Held(
+            f"route {route.name!r} signs, but {message.type.name} can't carry a signature: correct the route, "
+            "then release this message",
+            f"路由 {route.name!r} 要求签名，但 {message.type.name} 无法携带签名：请更正路由，再恢复本报文",
+            code="SWX-2071",
+        )
     key = route.key or sender.signing_key
     if not key:
         raise Held(
@@ -230,12 +243,13 @@ def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable
             f"the id {message.envelope.own_id} was used before, for other content: give this message an id of its own",
             f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
         )
-    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin)
+    shape = _shape(message.arrival, message.type.receipt_shape, table)
+    again = receipts.accepted(message.arrival, message.envelope, at, shape, twin=twin)
     planned = _own(message.arrival, table.parties[message.sender], table, "accepted", again)
     return Decision("recognise", tuple(planned), twin=twin)
 
 
-def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decision:
+def _not_accepted(examined: Examined, catalogue: Catalogue, table: RoutingTable, at: Instant) -> Decision:
     """Reject and tell the sender everything; what an authority sent is held instead: a person must look."""
     why, arrival = examined.error, examined.arrival
     assert why is not None  # noqa: S101
@@ -245,7 +259,8 @@ def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decis
         return Decision("hold", code=why.code, en=why.en, zh=why.zh, findings=findings)
     planned: list[Planned] = []
     if owner is not None:
-        shape = _shape(arrival, examined.type, table)
+        native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
+        shape = _shape(arrival, native, table)
         told = receipts.rejected(arrival, examined.envelope, why, at, shape)
         planned = _own(arrival, owner, table, "rejected", told)
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
@@ -269,10 +284,10 @@ def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, 
     ]
 
 
-def _shape(arrival: Arrival, type: MessageType | None, table: RoutingTable) -> str:
-    """Return how a rejection is written: JSON where the endpoint speaks it, else in the type's own way."""
+def _shape(arrival: Arrival, native: str, table: RoutingTable) -> str:
+    """Return how our own receipts are written: JSON where the endpoint speaks it, else in the *native* way."""
     endpoint = table.endpoints.get(arrival.endpoint)
     kind = table.kinds.get(endpoint.kind) if endpoint else None
     if kind is not None and kind.receipts == "json":
         return "json"
-    return type.receipt_shape if type is not None else "ceb900"
+    return native

@@ -29,6 +29,11 @@ def named(samples: list[Sample]) -> list[Any]:
     return [pytest.param(sample, id=sample.path.name) for sample in samples]
 
 
+def in_both_engines(sample: Sample, valid: bool, tree: Any) -> bool:
+    """Tell whether xmlschema gives the same verdict; other formats have one engine only."""
+    return CATALOGUE.types[sample.type].format != "xml" or slow_schema(sample.type).is_valid(tree) is valid
+
+
 @cache
 def slow_schema(type: str) -> xmlschema.XMLSchema:
     edition = CATALOGUE.edition(CATALOGUE.types[type], ON)
@@ -36,18 +41,20 @@ def slow_schema(type: str) -> xmlschema.XMLSchema:
 
 
 @pytest.mark.parametrize("sample", named([sample for sample in SAMPLES if not sample.code]))
-def test_a_valid_sample_is_valid_for_libxml2_and_for_xmlschema(sample: Sample) -> None:
+def test_a_valid_sample_is_valid_in_every_engine_and_nothing_but_warnings_is_said_of_it(sample: Sample) -> None:
     payload = sample.path.read_bytes()
     opened = CATALOGUE.open(payload)
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert CATALOGUE.valid(opened, type, on=ON)
-    assert slow_schema(type.name).is_valid(opened.tree)
-    assert CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name) == []
+    assert in_both_engines(sample, True, opened.tree)
+    findings = CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name)
+    assert findings == CATALOGUE.warnings(opened, type, on=ON)
+    assert all(finding.severity == "warning" for finding in findings)
 
 
 @pytest.mark.parametrize("sample", named([sample for sample in SAMPLES if sample.code]))
-def test_an_invalid_sample_fails_in_both_engines_with_the_code_in_its_name(sample: Sample) -> None:
+def test_an_invalid_sample_fails_in_every_engine_with_the_code_in_its_name(sample: Sample) -> None:
     payload = sample.path.read_bytes()
     if not sample.code.startswith("SWX-14"):
         with pytest.raises(Rejected) as why:
@@ -58,7 +65,7 @@ def test_an_invalid_sample_fails_in_both_engines_with_the_code_in_its_name(sampl
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert not CATALOGUE.valid(opened, type, on=ON)
-    assert not slow_schema(type.name).is_valid(opened.tree)
+    assert in_both_engines(sample, False, opened.tree)
     findings = CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name)
     assert [finding.code for finding in findings] == [sample.code]
 

@@ -33,7 +33,7 @@ def refused(payload: bytes) -> Rejected:
     return why.value
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE.types))
+@pytest.mark.parametrize("name", sorted(name for name in CATALOGUE.types if name.startswith("CEB")))
 def test_a_message_is_known_by_root_and_version(name: str) -> None:
     assert CATALOGUE.identify(CATALOGUE.open(sample(name))) is CATALOGUE.types[name]
 
@@ -182,7 +182,7 @@ def test_declarations_wait_for_receipts_and_receipts_for_nothing() -> None:
     for type in CATALOGUE.types.values():
         assert type.expects_receipt == (type.kind == "declaration")
         assert (type.deadline_seconds is not None) == (type.kind == "declaration")
-        assert type.receipt_shape == "ceb900"
+        assert (type.receipt_shape == "ceb900") == (type.spec.folder == CEB)
         assert type.title_zh
         assert type.title_en.isascii()
     assert {name for name, type in CATALOGUE.types.items() if type.signature == "required"} == {"CEB621Message"}
