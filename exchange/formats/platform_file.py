@@ -3,7 +3,7 @@
 Read by ``_platform_parse``, judged by the record tables of ``_platform_table``. What a type is known by is the message
 type in record 00. A path names a record and a field, counted as in the specification, where the id is field 1:
 ``00/5``; ``01/*`` is every field behind the id, ``=1`` the text 1 itself (a platform file names no version), ``#`` a
-digest of the bytes. Several paths, between blanks, are joined with ``/``.
+digest of the bytes.
 
 A platform file has no control number, and its time is in minutes: two files of one minute differ only in content. So
 a type's ``own_id`` is sender, receiver, time and content: the same file again is a duplicate, a corrected one is not.
@@ -24,11 +24,12 @@ from attrs import frozen
 
 from exchange.errors import Unreadable
 from exchange.formats import Opened, Root, TypeFile
+from exchange.formats._facts import Facts, Look
 from exchange.formats._faults import LIMIT
 from exchange.formats._platform_judge import faults
 from exchange.formats._platform_parse import TRAILER, File, charset_of, parse, release
 from exchange.formats._platform_table import RecordTable, load
-from exchange.model import Answer, Document, Envelope, Finding
+from exchange.model import Answer, Envelope, Finding
 
 DIGEST: Final = 16  # hexadecimal digits of the content that an id takes in
 HEADER: Final = "00"
@@ -40,81 +41,41 @@ _PATH = re.compile(r"(?P<record>[0-9A-Z]{2})/(?:(?P<field>[1-9][0-9]{0,2})|\*)|=
 Records = Mapping[str, list[str]]  # id -> fields of the first record of that id
 
 
-@frozen
-class _Path:
-    """One path: a field, all fields (which the digest has one of), or a constant."""
+def _compiled(path: str) -> Look:
+    found = _PATH.fullmatch(path)
+    if found is None:
+        raise ValueError(path)
+    record, number, constant = found["record"] or CONTENT, int(found["field"] or 0), found["constant"]
+    if constant:
+        return lambda records: [constant]
 
-    record: str = ""
-    field: int = 0  # 0: all
-    constant: str = ""
-
-    def values(self, records: Records) -> list[str]:
-        if self.constant:
-            return [self.constant]
-        fields = records.get(self.record, [])
-        chosen = fields[self.field - 1 : self.field] if self.field else fields[1:]
+    def look(records: Records) -> list[str]:
+        fields = records.get(record, [])
+        chosen = fields[number - 1 : number] if number else fields[1:]
         return [value for text in chosen if (value := text.strip())]
 
-
-def _paths(text: str, mistakes: list[str]) -> list[_Path]:
-    paths = []
-    for part in text.split():
-        found = _PATH.fullmatch(part)
-        if found is None:
-            mistakes.append(text)
-        else:
-            paths.append(_Path(found["record"] or CONTENT, int(found["field"] or 0), found["constant"] or ""))
-    return paths
-
-
-def _joined(paths: list[_Path], records: Records) -> str:
-    """Join what stands at several paths; nothing where one of them is empty."""
-    parts = ["".join(path.values(records)[:1]) for path in paths]
-    return "/".join(parts) if all(parts) else ""
+    return look
 
 
 class Reader:
     """Reads files of one type."""
 
     def __init__(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> None:
-        documents, answers = type.documents, type.answers
-        mistakes: list[str] = []
-        self._name, self._answer, self._element = type.name, answer, documents.element
-        self._version = _paths(type.version.path, mistakes)
-        self._own_id, self._sender = _paths(type.own_id, mistakes), _paths(type.sender, mistakes)
-        self._receivers = _paths(type.receivers, mistakes)
-        self._fields = {name: _paths(path, mistakes) for name, path in type.fields.items()}
-        self._keys = [
-            (name, _paths(" ".join(paths), mistakes), name in caseless) for name, paths in documents.keys.items()
-        ]
-        self._each = {name: _paths(path, mistakes) for name, path in documents.fields.items()}
-        self._says = (_paths(answers.code, mistakes), _paths(answers.text, mistakes)) if answers else None
-        self._original = _paths(answers.original if answers else "", mistakes)
-        if mistakes:
-            raise ValueError(*mistakes)
+        self._element = type.documents.element
+        self._facts = Facts(type, caseless, answer, _compiled)
 
     def version(self, opened: Opened) -> str:
         """Return the version the file claims, or what the type says in its place."""
-        return _joined(self._version, self._head(opened.tree))
+        return self._facts.version(self._head(opened.tree))
 
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty."""
         head = {CONTENT: ["", hashlib.sha256(opened.payload).hexdigest()[:DIGEST]], **self._head(opened.tree)}
-        rows = list(self._rows(opened.tree, head))
-        return Envelope(
-            type=self._name,
-            version=_joined(self._version, head),
-            own_id=_joined(self._own_id, head),
-            sender=_joined(self._sender, head),
-            receivers=tuple(dict.fromkeys(v for path in self._receivers for v in path.values(head))),
-            documents=tuple([Document(self._keys_of(row)) for row in rows]),
-            answers=self._answers(rows),
-            fields=self._distinct(head, rows),
-        )
+        return self._facts.envelope(head, list(self._rows(opened.tree, head)))
 
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
-        return _joined(self._original, self._head(opened.tree)).encode()
+        return self._facts.original(self._head(opened.tree)).encode()
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the file anew with only these of its documents, and a total that is right."""
@@ -158,22 +119,6 @@ class Reader:
                 row[id] = file.fields(number)
         if row is not None:
             yield row
-
-    def _keys_of(self, row: Records) -> dict[str, str]:
-        found = ((name, _joined(paths, row), caseless) for name, paths, caseless in self._keys)
-        return {name: value.upper() if caseless else value for name, value, caseless in found if value}
-
-    def _answers(self, rows: list[Records]) -> tuple[Answer, ...]:
-        if self._says is None:
-            return ()
-        code, text = self._says
-        return tuple([self._answer(_joined(code, row), _joined(text, row)) for row in rows])
-
-    def _distinct(self, head: Records, rows: list[Records]) -> dict[str, tuple[str, ...]]:
-        fields: dict[str, tuple[str, ...]] = {name: (_joined(paths, head),) for name, paths in self._fields.items()}
-        for name, paths in self._each.items():
-            fields[name] = tuple(dict.fromkeys(_joined(paths, row) for row in rows))
-        return {name: found for name, values in fields.items() if (found := tuple(filter(None, values)))}
 
 
 def write(records: Sequence[Sequence[str]], *, like: bytes) -> bytes:
