@@ -62,6 +62,7 @@ from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Remarking, Schema, TypeFile, nothing_readable
 from exchange.formats.json import Json
 from exchange.formats.platform_file import PlatformFile
+from exchange.formats.table import Table
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -273,6 +274,7 @@ def load(directory: Path = SCHEMAS) -> Catalogue:
     """Read the catalogue under *directory*. Raises ConfigurationError with all mistakes."""
     built_in: dict[str, Format] = {"xml": Xml(), "json": Json(), "platform_file": PlatformFile()}
     formats = built_in | {name: plugins.load("formats", name)() for name in plugins.names("formats")}
+    formats["table"] = formats.pop("table", Table())  # last: CSV has no beginning of its own
     return Catalogue({type.name: type for type in read_types(directory, formats)}, formats, directory)
 
 
