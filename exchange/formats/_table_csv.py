@@ -24,30 +24,29 @@ from exchange.formats._table_rows import (
 )
 
 SEPARATORS: Final = ",;\t"
-LIMIT_LINE: Final = 256 * 1024  # characters; nothing the bounds allow needs more than a few
+LIMIT_LINE: Final = 256 * 1024  # bytes; nothing the bounds allow needs more than a few
 
 
 def rows(payload: bytes) -> Rows:
     """Read a CSV file. Raises Unreadable (SWX-1011, SWX-1014, SWX-1015)."""
-    text = payload.removeprefix(BOM).decode(charset_of(payload))
-    if "\0" in text:
+    charset = charset_of(payload)
+    if b"\0" in payload:
         raise malformed("it holds a character that no text has (0x00)", "含有文本中不应出现的字符（0x00）")
-    return collect(_rows(text, separator(text)))
+    return collect(_rows(payload, charset))
 
 
-def separator(text: str) -> str:
+def separator(header: str) -> str:
     """Return what the header row separates its cells with most.
 
     >>> separator("a;b;c,d")
     ';'
     """
-    header = text[:LIMIT_LINE].partition("\n")[0]
     return max(SEPARATORS, key=header.count)
 
 
-def _rows(text: str, separator: str) -> Iterator[Row]:
+def _rows(payload: bytes, charset: str) -> Iterator[Row]:
     number = 0
-    reader = csv.reader(_lines(text), delimiter=separator, strict=True)
+    reader = csv.reader(_lines(payload, charset), delimiter=separator(next(_lines(payload, charset), "")), strict=True)
     while True:
         number += 1
         try:
@@ -66,11 +65,12 @@ def _rows(text: str, separator: str) -> Iterator[Row]:
             yield Row(number, cells)
 
 
-def _lines(text: str) -> Iterator[str]:
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start) + 1 or len(text)
+def _lines(payload: bytes, charset: str) -> Iterator[str]:
+    """Decode line by line: a large table isn't held twice as text. No charset here has 0x0A in another character."""
+    start = len(BOM) if payload.startswith(BOM) else 0
+    while start < len(payload):
+        end = payload.find(b"\n", start) + 1 or len(payload)
         if end - start > LIMIT_LINE:
-            raise too_much(f"a line has more than {LIMIT_LINE} characters", f"有一行超过 {LIMIT_LINE} 个字符")
-        yield text[start:end]
+            raise too_much(f"a line has more than {LIMIT_LINE} bytes", f"有一行超过 {LIMIT_LINE} 字节")
+        yield payload[start:end].decode(charset)
         start = end

@@ -152,7 +152,7 @@ class Json:
         """Return what the message says it is, and where it says so."""
         for place in IDENTITIES:
             if isinstance(name := opened.tree.get(place[1:]), str):
-                return self.root_key(Root(namespace=place, name=name or "?"))
+                return f"{place} {name}"
         return IDENTITIES[0]
 
     def root_key(self, root: Root) -> str:

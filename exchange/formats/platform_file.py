@@ -65,8 +65,9 @@ class Reader:
         self._facts = Facts(type, caseless, answer, _compiled)
 
     def version(self, opened: Opened) -> str:
-        """Return the version the file claims, or what the type says in its place."""
-        return self._facts.version(self._head(opened.tree))
+        """Return the version that record 00 claims, or what the type says in its place."""
+        file: File = opened.tree
+        return self._facts.version({HEADER: file.fields(0)} if file.raws else {})
 
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty."""
@@ -177,7 +178,7 @@ class PlatformFile:
         """Return the message type of record 00."""
         file: File = opened.tree
         fields = file.fields(0) if file.raws else []
-        return self.root_key(Root(name=fields[1].strip())) if len(fields) > 1 and fields[1].strip() else HEADER
+        return f"{HEADER}:{fields[1].strip()}" if len(fields) > 1 else HEADER
 
     def root_key(self, root: Root) -> str:
         """Return the beginning of the file, by which a type is known among those of every format."""

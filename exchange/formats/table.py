@@ -153,7 +153,7 @@ class Table:
     def key(self, opened: Opened) -> str:
         """Return the heading of the first column."""
         table: Rows = opened.tree
-        return self.root_key(Root(name=table.headings[0] or "?"))
+        return f"table {table.headings[0]}"
 
     def root_key(self, root: Root) -> str:
         """Return the same as a type's YAML spells it."""

@@ -295,7 +295,7 @@ def test_a_type_that_must_be_signed_is_rejected_where_nobody_signs() -> None:
     assert (decision.event, decision.code) == ("reject", "SWX-1031")
 
 
-EVENT = (SCHEMAS / "neutral" / "event" / "samples" / "valid" / "LogisticsEvent--minimal.json").read_bytes()
+EVENT = (catalogue.SCHEMAS / "neutral" / "event" / "samples" / "valid" / "LogisticsEvent--minimal.json").read_bytes()
 
 
 def test_what_cannot_carry_a_signature_is_rejected_where_one_is_required() -> None:
