@@ -81,8 +81,11 @@ from attrs import evolve, frozen
 from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
-from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
+from exchange.formats import Answers, Edition, Format, Opened, Remarking, Schema, TypeFile, nothing_readable
 from exchange.formats.edifact import Edifact
+from exchange.formats.json import Json
+from exchange.formats.platform_file import PlatformFile
+from exchange.formats.table import Table
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
 
@@ -173,10 +176,10 @@ class Catalogue:
 
     def open(self, payload: bytes) -> Opened:
         """Parse a payload, once. Raises Unreadable."""
-        for format in self._formats.values():
-            if format.sniff(payload):
-                return format.open(payload)
-        raise nothing_readable(payload)
+        format = self._sniffed(payload)
+        if format is None:
+            raise nothing_readable(payload)
+        return format.open(payload)
 
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
@@ -203,6 +206,16 @@ class Catalogue:
         the schema itself is broken.
         """
         return self.schema(type, self.edition(type, on, version), unsigned=unsigned).valid(opened)
+
+    def warnings(self, opened: Opened, type: MessageType, *, on: date, version: str = "") -> list[Finding]:
+        """List what a valid message should be looked at for; not every format has such remarks."""
+        schema = self.schema(type, self.edition(type, on, version))
+        return schema.warnings(opened) if isinstance(schema, Remarking) else []
+
+    def receipt_shape(self, payload: bytes) -> str:
+        """Tell how our own receipts are written about a message whose type can't be told."""
+        format = self._sniffed(payload)
+        return format.receipt_shape if format else "ceb900"
 
     def explain(self, payload: bytes, type: str, edition: str, *, unsigned: bool = False) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
@@ -297,6 +310,9 @@ class Catalogue:
 
     # -- what goes wrong, and what is enclosed
 
+    def _sniffed(self, payload: bytes) -> Format | None:
+        return next((format for format in self._formats.values() if format.sniff(payload)), None)
+
     def _spread(self, opened: Opened, spec: Spec, envelope: Envelope) -> Envelope:
         """Let a receipt that encloses the message it answers, answer every document in there."""
         try:
@@ -334,7 +350,8 @@ class Catalogue:
                 f"{local} 的命名空间不对：应为 {namesakes[0]}",
                 code="SWX-1022",
             )
-        close = difflib.get_close_matches(local[:SHOWN], self.types, n=3)
+        known_names = [candidate.rpartition("}")[2] for candidate in self._by_key]
+        close = difflib.get_close_matches(local[:SHOWN], known_names, n=3)
         hint_en, hint_zh = (
             (f": did you mean {', '.join(close)}?", f"，是否为 {'、'.join(close)}？") if close else ("", "")
         )
@@ -351,8 +368,9 @@ def load(*directories: Path) -> Catalogue:
     Of two types of the same name that of the later directory wins, so that a site may install the official schemas
     that it owns over ours.
     """
-    formats: dict[str, Format] = {"xml": Xml(), "edifact": Edifact()}
+    formats: dict[str, Format] = {"xml": Xml(), "json": Json(), "edifact": Edifact(), "platform_file": PlatformFile()}
     formats |= {name: plugins.load("formats", name)() for name in plugins.names("formats")}
+    formats["table"] = formats.pop("table", Table())  # last: CSV has no beginning of its own
     types = read_types(directories or (SCHEMAS,), formats)
     return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
 

@@ -256,9 +256,9 @@ def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -
                 yield at(("root",), f"{claims[claim][0]} claims the same root and version {claim[3]!r}")
             claims[claim].append(file.name)
         for number, name in enumerate(file.answered_by):
-            yield from _link_mistake(entry, ("answered_by", number), name, by_name, "receipt")
+            yield from _link_mistake(entry, ("answered_by", number), name, by_name, receipt=True)
         for number, name in enumerate(file.answers.to if file.answers else ()):
-            yield from _link_mistake(entry, ("answers", "to", number), name, by_name, "declaration")
+            yield from _link_mistake(entry, ("answers", "to", number), name, by_name, receipt=False)
 
 
 def _claims(file: TypeFile) -> Iterator[tuple[str, str, str, str, str]]:
@@ -269,14 +269,14 @@ def _claims(file: TypeFile) -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def _link_mistake(
-    entry: _Entry, place: tuple[str | int, ...], name: str, by_name: Mapping[str, _Entry], kind: str
+    entry: _Entry, place: tuple[str | int, ...], name: str, by_name: Mapping[str, _Entry], *, receipt: bool
 ) -> Iterator[str]:
     """Check that the other type exists, is of the right kind, and can be found by a key that both have."""
     other = by_name.get(name)
     if other is None:
         yield entry.document.problem(place, f"unknown type {name!r}{suggest(name, by_name)}")
-    elif other.file.kind != kind:
-        yield entry.document.problem(place, f"{name} is no {kind}")
+    elif (other.file.kind == "receipt") != receipt:
+        yield entry.document.problem(place, f"{name} is {'no' if receipt else 'a'} receipt")
     elif not set(entry.file.documents.keys) & set(other.file.documents.keys):
         yield entry.document.problem(place, f"{name} has no key in common with {entry.file.name}")
 

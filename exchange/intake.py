@@ -10,7 +10,6 @@ from attrs import frozen
 from exchange import receipts
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
-from exchange.formats.edifact import Edifact
 from exchange.instants import Instant, date_at
 from exchange.model import (
     Arrival,
@@ -129,8 +128,8 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
     try:
         if type.format != SIGNED:
             raise BadSignature(
-                f"the agreement asks for a signature, which {type.name} can't carry: send XML, or have it changed",
-                f"接入协议要求签名，而 {type.name} 无法携带签名：请改用 XML 报文，或申请调整协议",
+                f"{sender.code} must sign, and {type.name} can't carry a signature: send XML, or change the agreement",
+                f"{sender.code} 的报文须签名，而 {type.name} 无法携带签名：请改用 XML，或申请变更接入协议",
                 code="SWX-1031",
             )
         profiles = accepted_profiles(sender.agreement.profiles)
@@ -151,7 +150,7 @@ def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Ca
         return _oddities(valid, catalogue.unlisted(type, envelope))
     if not valid:
         raise Invalid(question=(type.name, catalogue.edition(type, day, envelope.version).name, unsigned))
-    return []
+    return catalogue.warnings(opened, type, on=day, version=envelope.version)
 
 
 def _oddities(valid: bool, codes: Sequence[str]) -> list[Finding]:
@@ -173,7 +172,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
     """Decide what becomes of an examined arrival."""
     message = examined.message
     if message is None:
-        return _not_accepted(examined, table, at)
+        return _not_accepted(examined, catalogue, table, at)
     try:
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
@@ -184,7 +183,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
         return _accept(message, table, at)
     except (Rejected, Held) as why:
-        return _not_accepted(Examined(message.arrival, message.type, message.envelope, error=why), table, at)
+        return _not_accepted(Examined(message.arrival, message.type, message.envelope, error=why), catalogue, table, at)
 
 
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
@@ -212,14 +211,9 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
         )
         for name in route.to
     ]
-    shape = _acknowledged(message.arrival, message.type, table)
-    planned += _own(
-        message.arrival,
-        sender,
-        table,
-        "accepted",
-        receipts.accepted(message.arrival, message.envelope, at, shape=shape),
-    )
+    shape = _shape(message.arrival, message.type.receipt_shape, table)
+    told = receipts.accepted(message.arrival, message.envelope, at, shape, warnings=message.warnings)
+    planned += _own(message.arrival, sender, table, "accepted", told)
     return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
 
 
@@ -237,8 +231,9 @@ def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
         return "", ""
     if message.type.format != SIGNED:
         raise Held(
-            f"route {route.name!r} signs, but {message.type.name} can't be signed: take 'sign' out, then release it",
-            f"路由 {route.name!r} 要求签名，而 {message.type.name} 无法携带签名：请去掉 sign，再恢复本报文",
+            f"route {route.name!r} signs, but {message.type.name} can't carry a signature: correct the route, "
+            "then release this message",
+            f"路由 {route.name!r} 要求签名，但 {message.type.name} 无法携带签名：请更正路由，再恢复本报文",
             code="SWX-2071",
         )
     key = route.key or sender.signing_key
@@ -264,13 +259,13 @@ def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable
             f"the id {message.envelope.own_id} was used before, for other content: give this message an id of its own",
             f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
         )
-    shape = _acknowledged(message.arrival, message.type, table)
-    again = receipts.accepted(message.arrival, message.envelope, at, twin=twin, shape=shape)
+    shape = _shape(message.arrival, message.type.receipt_shape, table)
+    again = receipts.accepted(message.arrival, message.envelope, at, shape, twin=twin)
     planned = _own(message.arrival, table.parties[message.sender], table, "accepted", again)
     return Decision("recognise", tuple(planned), twin=twin)
 
 
-def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decision:
+def _not_accepted(examined: Examined, catalogue: Catalogue, table: RoutingTable, at: Instant) -> Decision:
     """Reject and tell the sender everything; what an authority sent is held instead: a person must look."""
     why, arrival = examined.error, examined.arrival
     assert why is not None  # noqa: S101
@@ -280,7 +275,8 @@ def _not_accepted(examined: Examined, table: RoutingTable, at: Instant) -> Decis
         return Decision("hold", code=why.code, en=why.en, zh=why.zh, findings=findings)
     planned: list[Planned] = []
     if owner is not None:
-        shape = _shape(arrival, examined.type, table)
+        native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
+        shape = _shape(arrival, native, table)
         told = receipts.rejected(arrival, examined.envelope, why, at, shape)
         planned = _own(arrival, owner, table, "rejected", told)
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
@@ -304,21 +300,10 @@ def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, 
     ]
 
 
-def _shape(arrival: Arrival, type: MessageType | None, table: RoutingTable) -> str:
-    """Return how a rejection is written: JSON where the endpoint speaks it, else in the message's own way."""
-    if _speaks_json(arrival, table):
-        return "json"
-    if type is not None:
-        return type.receipt_shape
-    return "edifact" if Edifact().sniff(arrival.parcel.read()) else "ceb900"
-
-
-def _acknowledged(arrival: Arrival, type: MessageType, table: RoutingTable) -> str:
-    """Return how an acceptance is written: JSON, unless EDIFACT is answered where EDIFACT is spoken."""
-    return type.receipt_shape if type.format == "edifact" and not _speaks_json(arrival, table) else "json"
-
-
-def _speaks_json(arrival: Arrival, table: RoutingTable) -> bool:
+def _shape(arrival: Arrival, native: str, table: RoutingTable) -> str:
+    """Return how our own receipts are written: JSON where the endpoint speaks it, else in the *native* way."""
     endpoint = table.endpoints.get(arrival.endpoint)
     kind = table.kinds.get(endpoint.kind) if endpoint else None
-    return kind is not None and kind.receipts == "json"
+    if kind is not None and kind.receipts == "json":
+        return "json"
+    return native

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 import orjson
 
 from exchange.errors import Rejected
+from exchange.formats import platform_file
 from exchange.formats.edifact import Verdict, acknowledge
 from exchange.instants import Instant, show_id, show_instant
 from exchange.model import Answered, Arrival, Cause, Context, Decision, Envelope, Finding, Message, Parcel, Planned
@@ -109,21 +110,33 @@ def _cut(message: Message, body: bytes) -> Parcel:
 # -- the receipts that we write ----------------------------------------------------------------------------------
 
 
-def accepted(arrival: Arrival, envelope: Envelope, at: Instant, *, twin: int = 0, shape: str = "json") -> Parcel | None:
-    """Write that a message was accepted (again, where *twin* is the earlier one); nothing where none is asked for."""
+def accepted(
+    arrival: Arrival, envelope: Envelope, at: Instant, shape: str, *, twin: int = 0, warnings: Sequence[Finding] = ()
+) -> Parcel | None:
+    """Write that a message was accepted (again, where *twin* is the earlier one); nothing where none is asked for.
+
+    *shape* as in ``rejected``.
+    """
     if shape.startswith(EDIFACT):
         written = _contrl("Successed", arrival, Verdict(_reference(arrival, "A"), *_moment(at), version=shape[8:]))
         return written if written is not None and written.size else None
-    facts = _head(arrival, envelope, at) | {"state": "ACCEPTED"}
+    if shape == "platform_file":
+        told = f"same file as {show_id(twin)}" if twin else ""
+        outcome = ["DUPLICATE" if twin else "ACCEPTED", "", "", told]
+        return _platform_file("Successed", arrival, envelope, at, outcome, warnings)
+    facts: dict[str, Any] = _head(arrival, envelope, at) | {"state": "ACCEPTED"}
     if twin:
         facts["duplicate_of"] = show_id(twin)
+    if warnings:
+        facts["findings"] = [_shown(f) for f in warnings]
     return _json("Successed", arrival, facts)
 
 
 def rejected(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str) -> Parcel | None:
     """Write that a message was rejected, with every finding; nothing where it was an acknowledgement itself.
 
-    *shape* is ``json``, ``ceb900`` or ``edifact``, which may name the version of CONTRL: ``edifact D:96A:UN``.
+    *shape* is ``json``, ``ceb900``, ``platform_file`` or ``edifact``, which may name the version of CONTRL:
+    ``edifact D:96A:UN``.
     """
     if shape == "ceb900":
         return _ceb900(arrival, envelope, why, at)
@@ -133,6 +146,9 @@ def rejected(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Ins
         written = _contrl("Failed", arrival, verdict)
         if written is not None:
             return written if written.size else None
+    if shape == "platform_file":
+        outcome = ["REJECTED", why.code, why.zh, why.en]
+        return _platform_file("Failed", arrival, envelope, at, outcome, why.findings)
     told = {"state": "REJECTED", "code": why.code, "en": why.en, "zh": why.zh}
     return _json(
         "Failed", arrival, _head(arrival, envelope, at) | told | {"findings": [_shown(f) for f in why.findings]}
@@ -194,6 +210,35 @@ def _name(prefix: str, arrival: Arrival, suffix: str) -> str:
     return f"{prefix}_{stem}_{show_id(arrival.id)}{suffix}"
 
 
+def _platform_file(
+    prefix: str,
+    arrival: Arrival,
+    envelope: Envelope | None,
+    at: Instant,
+    outcome: Sequence[str],
+    findings: Sequence[Finding] = (),
+) -> Parcel:
+    """Write a receipt as a platform file, in the charset of what it answers: a profile of our own (MOT-RECEIPT)."""
+    head = _head(arrival, envelope, at)
+    to = envelope.sender if envelope else ""
+    by = envelope.receivers[0] if envelope and envelope.receivers else ""
+    records = [
+        ["00", "SWXRCT", "RECEIPT", "9", by, to, _digits(at)[:12]],
+        ["10", head["type"], arrival.parcel.name, head["own_id"], head["id"], _digits(arrival.at)[:14]],
+        ["20", *outcome],
+    ]
+    for number, f in enumerate(findings, 1):
+        records.append(["30", str(number), f.severity, f.code, f.pointer, str(f.line or ""), f.value, f.zh, f.en])
+    records.append(["99", str(len(records) + 1)])
+    body = platform_file.write(records, like=arrival.parcel.read())
+    return Parcel(_name(prefix, arrival, ".txt"), body, {"type": "MOT-RECEIPT"})
+
+
+def _digits(at: Instant) -> str:
+    """Write an instant as yyyyMMddHHmmssSSS, Beijing time."""
+    return "".join(c for c in show_instant(at)[:23] if c.isdigit())  # 2026-11-22T12:00:00.000+08:00
+
+
 def _ceb900(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant) -> Parcel:
     """Write the platform's format receipt (CEB900Message, specification 202205): every finding in returnInfo.
 
@@ -202,8 +247,6 @@ def _ceb900(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Inst
     lines = [f"[Code:{why.code};Desc:{why.zh}]"]
     lines += [f"{f.pointer}{f'（第{f.line}行）' if f.line else ''}：{f.zh}" for f in why.findings]
     info = "\n".join(lines)
-    moment = show_instant(at)  # 2026-11-22T12:00:00.000+08:00
-    digits = "".join(c for c in moment[:23] if c.isdigit())
     guid = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{show_id(arrival.id)}.rejected")).upper()
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -212,7 +255,7 @@ def _ceb900(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Inst
         f"        <guid>{guid}</guid>\n"
         "        <returnStatus>-1</returnStatus>\n"
         f"        <returnInfo>{escape(_fit(info))}</returnInfo>\n"
-        f"        <returnTime>{digits}</returnTime>\n"
+        f"        <returnTime>{_digits(at)}</returnTime>\n"
         f"        <oriCopMsgId>{escape(_clean(arrival.parcel.name)[:255])}</oriCopMsgId>\n"
         f"        <oriMessageType>{escape((envelope.type if envelope else 'Unknown')[:15])}</oriMessageType>\n"
         f"        <oriBizMessage>{_enclosed(arrival.parcel)}</oriBizMessage>\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
@@ -170,8 +170,20 @@ class Schema(Protocol):
         """Give the verdict."""
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A schema that lets some things pass and says so."""
+
+    def warnings(self, opened: Opened) -> list[Finding]:
+        """List what a valid message should be looked at for, up to 50."""
+
+
 class Format(Protocol):
     """One way to write messages; a value without state."""
+
+    @property
+    def receipt_shape(self) -> str:
+        """How our own receipts are written about a message whose type can't be told."""
 
     def sniff(self, payload: bytes) -> bool:
         """Tell by the first bytes whether the payload may be of this format."""
@@ -214,6 +226,6 @@ def nothing_readable(payload: bytes) -> Unreadable:
             code="SWX-1012",
         )
     return Unreadable(
-        "the bytes are no format known here: send XML that begins with '<', or EDIFACT that begins with UNA or UNB",
-        "无法识别的报文格式：请发送以“<”开头的 XML 报文，或以 UNA、UNB 开头的 EDIFACT 交换",
+        "the bytes are no format known here: send XML that begins with '<', or what was agreed on, as it is",
+        "无法识别的报文格式：请发送以“<”开头的 XML 报文，或约定的其他格式，不压缩、不加封装",
     )

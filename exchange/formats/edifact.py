@@ -191,6 +191,8 @@ def _first(paths: Paths, messages: list[Message], interchange: Interchange | Non
 class Edifact:
     """The format UN/EDIFACT."""
 
+    receipt_shape: Final = "edifact"
+
     def sniff(self, payload: bytes) -> bool:
         """Tell by the first bytes whether the payload may be EDIFACT."""
         return _START.match(payload) is not None

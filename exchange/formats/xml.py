@@ -297,6 +297,8 @@ def _place(path: str, whole: _Paths, each: _Paths) -> int:
 class Xml:
     """The format XML."""
 
+    receipt_shape: Final = "ceb900"  # of the cross-border platform, whose users are most of those who send XML
+
     def sniff(self, payload: bytes) -> bool:
         """Tell by the first bytes whether the payload may be XML."""
         return _START.match(payload) is not None

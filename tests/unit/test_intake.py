@@ -77,7 +77,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "no bytes": (b"", "SWX-1012"),
     "only blanks and a BOM": (b"\xef\xbb\xbf \r\n", "SWX-1012"),
     "a zip file": (b"PK\x03\x04" + b"\0" * 100, "SWX-1010"),
-    "JSON": (b'{"orderNo": "1"}', "SWX-1010"),
+    "JSON of no known type": (b'{"orderNo": "1"}', "SWX-1021"),
     "another root": (ORDER.replace(b"CEB311Message", b"CEB999Message"), "SWX-1021"),
     "a root of HTML": (b"<html><body>502 Bad Gateway</body></html>", "SWX-1021"),
     "another version": (ORDER.replace(b' version="1.0" xmlns', b' version="9.9" xmlns'), "SWX-1023"),
@@ -293,6 +293,19 @@ def test_what_comes_unsigned_is_signed_with_the_routes_key_or_the_senders() -> N
 def test_a_type_that_must_be_signed_is_rejected_where_nobody_signs() -> None:
     decision = decided(inventory(1), table(routes=(evolve(SIGNED, sign=""),)))
     assert (decision.event, decision.code) == ("reject", "SWX-1031")
+
+
+EVENT = (catalogue.SCHEMAS / "neutral" / "event" / "samples" / "valid" / "LogisticsEvent--minimal.json").read_bytes()
+
+
+def test_what_cannot_carry_a_signature_is_rejected_where_one_is_required() -> None:
+    decision = decided(EVENT, table(agreeing(verify="require")))
+    assert (decision.event, decision.code) == ("reject", "SWX-1031")
+
+
+def test_a_route_that_would_sign_what_cannot_carry_a_signature_holds_it() -> None:
+    decision = decided(EVENT, table(routes=(evolve(SIGNED, match={"type": ("LogisticsEvent",)}),)))
+    assert (decision.event, decision.code, decision.planned) == ("hold", "SWX-2071", ())
 
 
 def test_a_sender_without_a_key_is_held_until_it_has_one() -> None:

@@ -227,12 +227,12 @@ def test_a_rejection_in_json_lists_every_finding_without_empty_fields() -> None:
 def test_an_acceptance_tells_which_message_it_is_about_and_which_one_it_repeats() -> None:
     arrival = Arrival(1 << 40, NOON, "ent1-box", "ENT1", Parcel("order", b"x"))
     envelope = Envelope("CEB311Message", "1.0", "G-1")
-    first = receipts.accepted(arrival, envelope, NOON)
+    first = receipts.accepted(arrival, envelope, NOON, "ceb900")
     assert (first.name, first.headers) == ("Successed_order_19700102-0.json", {"type": "receipt"})
     told = orjson.loads(first.read())
     assert told == {
         "id": "19700102-0", "name": "order", "type": "CEB311Message", "own_id": "G-1", "state": "ACCEPTED",
         "received_at": "2026-11-22T12:00:00.000+08:00", "at": "2026-11-22T12:00:00.000+08:00",
     }  # fmt: skip
-    again = orjson.loads(receipts.accepted(arrival, envelope, NOON, twin=2 << 40).read())
+    again = orjson.loads(receipts.accepted(arrival, envelope, NOON, "ceb900", twin=2 << 40).read())
     assert again == told | {"duplicate_of": "19700103-0"}
