@@ -6,6 +6,7 @@ included: one file serves message types that differ in their namespace alone, an
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import quoteattr
@@ -106,7 +107,11 @@ def declared(tree: etree._ElementTree) -> frozenset[str]:
 
 
 def judged(root: etree._Element, names: frozenset[str]) -> etree._Element:
-    """Return the element that a schema which declares *names* judges: the root, or the first such in a wrapper."""
-    if local(str(root.tag)) in names:
+    """Return the element that a schema which declares *names* judges: the root, or the one such in a wrapper.
+
+    Where a wrapper has several, the root stays, which no schema allows: another one might be read than is judged.
+    """
+    if not names or local(str(root.tag)) in names:
         return root
-    return next(root.iter(*(f"{{*}}{name}" for name in names)), root) if names else root
+    inside = list(islice(root.iter(*(f"{{*}}{name}" for name in names)), 2))
+    return inside[0] if len(inside) == 1 else root

@@ -324,6 +324,24 @@ def test_yaml_that_cannot_be_read_and_files_that_are_missing_are_told(copied: Pa
     assert any(problem.startswith("family.yaml:1:1: ") for problem in found)
 
 
+def test_a_type_may_be_like_another_and_say_only_what_differs(copied: Path) -> None:
+    text = "like: CEB311Message\nname: Twin\nroot: {name: Twin}\ndeadline_seconds: ~\n"
+    (copied / "customs" / "ceb" / "Twin.yaml").write_text(text, "utf-8")
+    ours, twin = (load(copied).types[name].spec.file for name in ("CEB311Message", "Twin"))
+    assert twin.model_copy(update={"name": ours.name, "root": ours.root, "deadline_seconds": 1800.0}) == ours
+    assert (twin.root.namespace, twin.root.name, twin.deadline_seconds) == (ours.root.namespace, "Twin", None)
+
+
+def test_a_model_that_is_missing_or_has_one_of_its_own_is_told(copied: Path) -> None:
+    for name, like in (("A", "CEB311Mesage"), ("B", "CEB311Message"), ("C", "B")):
+        text = f"like: {like}\nname: {name}\nroot: {{name: {name}}}\n"
+        (copied / "customs" / "ceb" / f"{name}.yaml").write_text(text, "utf-8")
+    assert problems(copied) == [
+        "A.yaml:1:1: like: there is no 'CEB311Mesage' here, did you mean 'CEB311Message'?",
+        "C.yaml:1:1: like: B can't be a model for others",
+    ]
+
+
 def test_a_broken_schema_is_told_when_it_is_compiled(copied: Path) -> None:
     edit(copied, "CEB311Message-202205.xsd", lambda text: text.replace("ceb:Amount", "ceb:Amonut"))
     edit(copied, "CEB411Message-202205.xsd", lambda text: text.replace("</xs:schema>", ""))

@@ -172,6 +172,16 @@ def test_namespace_and_wrapper_make_no_difference(catalogue: Catalogue, namespac
     assert finding.pointer.endswith("Manifest/Declaration/Bill/No")
 
 
+def test_a_wrapper_with_several_inside_is_refused_for_another_might_be_read_than_is_judged(
+    catalogue: Catalogue,
+) -> None:
+    good, bad = manifest(), manifest(bills="<Bill><No>seven</No></Bill>")
+    payload = b"<Wrap><x>" + good + b"</x><Data>" + bad + b"</Data></Wrap>"
+    assert not read(catalogue, payload)[2]
+    assert catalogue.explain(payload, "M1", "1")
+    assert not read(catalogue, b"<Wrap><Data>" + good + good + b"</Data></Wrap>")[2]
+
+
 def test_a_part_keeps_the_wrapper_and_the_namespace(catalogue: Catalogue) -> None:
     bills = "".join(f"<Bill><No>{number}</No></Bill>" for number in (1, 2, 3))
     payload = b"<Wrap><Data>" + manifest(bills=bills) + b"</Data></Wrap>"
