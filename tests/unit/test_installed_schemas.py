@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from datetime import date
@@ -49,11 +50,13 @@ answered_by: ~
 answers:
   to: [WCO-DEC]
   code: FunctionCode
-  codes:
-    "01": {stage: customs, outcome: accepted, zh: 接受, en: accepted}
-    "03": {stage: customs, outcome: rejected, zh: 拒绝, en: rejected}
-    "09": {stage: customs, outcome: released, zh: 放行, en: cleared}
   terminal: ["03", "09"]
+"""
+CODES = """
+status:
+  "01": {stage: customs, outcome: accepted, zh: 接受, en: accepted}
+  "03": {stage: customs, outcome: rejected, zh: 拒绝, en: rejected}
+  "09": {stage: customs, outcome: released, zh: 放行, en: cleared}
 """
 SET = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
   <xs:import namespace="urn:wco:datamodel:WCO:DocumentMetaData-DMS:2"
@@ -93,7 +96,7 @@ def international() -> Path:
 @pytest.fixture
 def site(tmp_path: Path, international: Path) -> Path:
     """Return a site's folder with the sets that it installed."""
-    folder = family(tmp_path / "site" / "customs" / "wco", WCO_DEC=WCO, WCO_RES=RES)
+    folder = family(tmp_path / "site" / "customs" / "wco", WCO_DEC=WCO, WCO_RES=RES, codes=CODES)
     shutil.copytree(international / "wco-dec-hmrc" / "schemas", folder / "set")
     for name, root in (("declaration", "DEC"), ("notification", "RES")):
         (folder / "set" / f"{name}.xsd").write_text(SET.format(folder=name, root=root))
@@ -158,13 +161,14 @@ def own(tmp_path: Path) -> Path:
     ours = SCHEMAS / "customs" / "ceb"
     folder = tmp_path / "site" / "customs" / "ceb"
     folder.mkdir(parents=True)
-    for name in ("family.yaml", "codes.yaml", "ceb-common.xsd", "xmldsig.xsd"):
-        shutil.copy(ours / name, folder)
-    text = (ours / "CEB311Message-202205.xsd").read_text("utf-8")
-    (folder / "CEB311Message-site.xsd").write_text(text.replace('name="orderNo"', 'name="orderNumber"'), "utf-8")
+    type = load().types["CEB311Message"]
+    for file in (ours / "family.yaml", ours / "codes.yaml", *ours.glob("[!C]*.xsd")):
+        shutil.copy(file, folder)
+    xsd = (ours / load().edition(type, NOW).file).read_text("utf-8")
+    (folder / "site.xsd").write_text(xsd.replace('name="orderNo"', 'name="orderNumber"'), "utf-8")
+    editions = "editions: [{name: site, valid_from: 2022-05-01, file: site.xsd}]\n\n"
     text = (ours / "CEB311Message.yaml").read_text("utf-8")
-    edition = "{name: site, valid_from: 2022-05-01, file: CEB311Message-site.xsd}"
-    text = text.replace('{name: "202205", valid_from: 2022-05-01, file: CEB311Message-202205.xsd}', edition)
+    text = re.sub(r"editions:.*?\n\n", editions, text, flags=re.DOTALL)
     (folder / "CEB311Message.yaml").write_text(text, "utf-8")
     return tmp_path / "site"
 
