@@ -123,8 +123,12 @@ def read_types(directories: Sequence[Path], formats: Mapping[str, Format]) -> li
     problems: list[str] = []
     known: dict[str, _Entry] = {}
     for directory in directories:
-        found = [entry for folder in _families(directory) for entry in _entries(folder, problems)]
-        known |= {entry.file.name: entry for entry in found}
+        found: dict[str, _Entry] = {}
+        for entry in (entry for folder in _families(directory) for entry in _entries(folder, problems)):
+            first = found.setdefault(entry.file.name, entry)
+            if first is not entry:
+                problems.append(entry.document.problem(("name",), f"{first.document.name} is called the same"))
+        known |= found
     entries = list(known.values())
     _stop(problems)
     for entry in entries:

@@ -272,6 +272,14 @@ def test_every_mistake_in_keys_and_values_is_listed_with_its_place(copied: Path)
     assert any("unknown key 'colour'" in problem for problem in found)
 
 
+def test_two_types_of_one_name_are_a_mistake_in_whatever_families(copied: Path) -> None:
+    shutil.copytree(CEB, copied / "customs" / "ceb-too")
+    with pytest.raises(ConfigurationError) as why:
+        load(copied)
+    (told,) = [problem for problem in why.value.problems if "CEB311Message" in problem]
+    assert told.endswith("ceb/CEB311Message.yaml is called the same")
+
+
 def test_every_mistake_between_files_is_listed_with_its_place(copied: Path) -> None:
     edit(copied, "CEB311Message.yaml", lambda text: text.replace("[CEB312Message,", "[CEB31Message, CEB411Message,"))
     edit(copied, "CEB411Message.yaml", lambda text: text.replace("name: CEB411Message}", "name: CEB311Message}"))
