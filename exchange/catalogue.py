@@ -81,7 +81,7 @@ from attrs import evolve, frozen
 from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
-from exchange.formats import Answers, Edition, Format, Opened, Remarking, Schema, TypeFile, nothing_readable
+from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
 from exchange.formats.edifact import Edifact
 from exchange.formats.json import Json
 from exchange.formats.platform_file import PlatformFile
@@ -209,8 +209,8 @@ class Catalogue:
 
     def warnings(self, opened: Opened, type: MessageType, *, on: date, version: str = "") -> list[Finding]:
         """List what a valid message should be looked at for; not every format has such remarks."""
-        schema = self.schema(type, self.edition(type, on, version))
-        return schema.warnings(opened) if isinstance(schema, Remarking) else []
+        remarks = getattr(self.schema(type, self.edition(type, on, version)), "warnings", None)  # see Remarking
+        return remarks(opened) if remarks else []
 
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol
 
 from attrs import frozen
 from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
@@ -170,7 +170,6 @@ class Schema(Protocol):
         """Give the verdict."""
 
 
-@runtime_checkable
 class Remarking(Protocol):
     """A schema that lets some things pass and says so."""
 
