@@ -209,8 +209,7 @@ class Catalogue:
 
     def warnings(self, opened: Opened, type: MessageType, *, on: date, version: str = "") -> list[Finding]:
         """List what a valid message should be looked at for; not every format has such remarks."""
-        remarks = getattr(self.schema(type, self.edition(type, on, version)), "warnings", None)  # see Remarking
-        return remarks(opened) if remarks else []
+        return self.schema(type, self.edition(type, on, version)).warnings(opened)
 
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""
@@ -238,8 +237,7 @@ class Catalogue:
         """
         spec: Spec = type.spec
         fitting = [one for one in spec.editions if version in one.versions or not (version and one.versions)]
-        first, *later = sorted(fitting, key=lambda edition: edition.valid_from)
-        return next((edition for edition in reversed(later) if edition.valid_from <= on), first)
+        return next((one for one in reversed(fitting) if one.valid_from <= on), fitting[0])
 
     def schema(self, type: MessageType, edition: Edition, *, unsigned: bool = False) -> Schema:
         """Return the compiled schema of an edition. Raises ConfigurationError where it can't be compiled."""

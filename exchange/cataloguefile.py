@@ -77,11 +77,7 @@ class Spec:
     codes: Mapping[str, Code] = field(repr=False)
     personal: frozenset[str] = frozenset()
     any_version: bool = False
-
-    @property
-    def editions(self) -> Sequence[Edition]:
-        """The published schemas."""
-        return self.file.editions
+    editions: Sequence[Edition] = ()  # the published schemas, oldest first
 
 
 def code_in(codes: Mapping[str, Code], code: str) -> Code:
@@ -308,7 +304,16 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         answers=file.answers.to if file.answers else (),
         deadline_seconds=file.deadline_seconds,
         receipt_shape=entry.family.receipt_shape,
-        spec=Spec(file, entry.folder, format, reader, codes, entry.family.personal, file.version.accepts(ANY)),
+        spec=Spec(
+            file,
+            entry.folder,
+            format,
+            reader,
+            codes,
+            entry.family.personal,
+            file.version.accepts(ANY),
+            sorted(file.editions, key=lambda edition: edition.valid_from),
+        ),
     )
 
 

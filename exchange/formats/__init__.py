@@ -169,10 +169,6 @@ class Schema(Protocol):
     def valid(self, opened: Opened) -> bool:
         """Give the verdict."""
 
-
-class Remarking(Protocol):
-    """A schema that lets some things pass and says so."""
-
     def warnings(self, opened: Opened) -> list[Finding]:
         """List what a valid message should be looked at for, up to 50."""
 

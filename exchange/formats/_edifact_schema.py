@@ -27,6 +27,7 @@ from exchange.formats._edifact_text import (
     component,
     decoded,
 )
+from exchange.model import Finding
 
 MOST_SEPARATORS: Final = 16  # sets of them that expressions are kept for
 TOLERATED: Final = ("21",)  # characters that UNOA and UNOB lack: partners write them all the same
@@ -118,6 +119,10 @@ class Schema:
     def valid(self, opened: Opened) -> bool:
         """Give the verdict."""
         return next(self.faults(opened), None) is None
+
+    def warnings(self, opened: Opened) -> list[Finding]:
+        """Return nothing: what isn't forbidden is as it should be."""
+        return []
 
     def faults(self, opened: Opened) -> Iterator[Fault]:
         """Yield everything that is wrong: the envelope first, then message by message."""

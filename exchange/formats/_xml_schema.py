@@ -15,6 +15,7 @@ from attrs import field, frozen
 from lxml import etree
 
 from exchange.formats import Opened, Schema
+from exchange.model import Finding
 
 XSD: Final = "{http://www.w3.org/2001/XMLSchema}"
 
@@ -48,6 +49,10 @@ class Fixed:
         """Give libxml2's verdict."""
         return bool(self.compiled.validate(opened.tree))
 
+    def warnings(self, opened: Opened) -> list[Finding]:
+        """Return nothing: what isn't forbidden is as it should be."""
+        return []
+
 
 @frozen
 class Adapting:
@@ -68,6 +73,10 @@ class Adapting:
         if known is None:
             known = self._known[namespace] = etree.XMLSchema(adapted(self.file, namespace))
         return bool(known.validate(element))
+
+    def warnings(self, opened: Opened) -> list[Finding]:
+        """Return nothing: what isn't forbidden is as it should be."""
+        return []
 
 
 def schema_tree(file: Path, *, unsigned: bool, namespace: str = "") -> etree._ElementTree:
