@@ -21,7 +21,7 @@ from exchange.commands._command import Noun, Verb
 from exchange.errors import ExchangeError
 
 COMMANDS: Final = (
-    "status", "message", "queue", "party", "endpoint", "receipt", "routes", "validate", "explain", "credential",
+    "status", "message", "queue", "party", "endpoint", "receipt", "routes", "hsm", "validate", "explain", "credential",
 )  # fmt: skip
 
 

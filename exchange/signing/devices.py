@@ -32,7 +32,7 @@ from attrs import define, field
 from pydantic import Field, field_validator
 
 from exchange import plugins
-from exchange.errors import ConfigurationError, ExchangeError, TokenError
+from exchange.errors import ConfigurationError, ExchangeError, NotFound, TokenError
 from exchange.ports import Job, Location, Strict
 from exchange.signing import certificates
 from exchange.signing._device_link import Link
@@ -43,7 +43,7 @@ DEEP: Final = 2  # jobs in flight for each session: one at work, one ready
 LONGEST: Final = 30.0  # seconds between attempts to open a device
 PROBE: Final = b"probe"
 PATIENCE: Final = 10.0  # seconds that a job waits for a device to come up, before its message waits in the store
-PROBES: Final = {"sm2": "sm2-sm3", "rsa": "rsa-sha256", "p256": "ecdsa-sha256"}
+PROBES: Final = ("sm2-sm3", "rsa-sha256", "ecdsa-sha256")
 
 
 class KeyPlaces(Strict):
@@ -249,6 +249,57 @@ class Devices:
             f"no device can sign with key {key!r} now: {text}", f"目前没有设备可用密钥 {key!r} 签名：{text}"
         )
 
+    # -- for people ----------------------------------------------------------------------------------------------
+
+    def status(self) -> list[dict[str, Any]]:
+        """Tell how each device is."""
+        return [
+            {
+                "device": member.name,
+                "state": member.state,
+                "why": member.why,
+                "priority": member.settings.priority,
+                "sessions": member.settings.sessions,
+                "in_flight": member.link.in_flight if member.link else 0,
+                "signed": member.signed.total(),
+                "refused_keys": sorted(member.without),
+                "about": dict(member.about),
+            }
+            for member in self.members.values()
+        ]
+
+    async def reopen(self, device: str) -> None:
+        """Open a device anew, be it up, down or disabled: somebody has looked. Raises NotFound."""
+        member = self.members.get(device)
+        if member is None:
+            raise NotFound(f"there is no device {device!r}", f"没有设备 {device!r}")
+        member.state = "DISABLED"  # so that its end is no alarm
+        if member.link:
+            member.link.kill("it is opened anew")
+        member.state = "DOWN"
+        await self._open(member)
+
+    async def selftest(self) -> list[dict[str, Any]]:
+        """Sign with every key on every device that is up, and verify; keys that stand are used again."""
+        places = [
+            (member, key)
+            for key, known in self._keys.items()
+            for name in known.at
+            if (member := self.members[name]).state == "UP"
+        ]
+        return [await self._tested(member, key) for member, key in places]
+
+    async def _tested(self, member: Member, key: str) -> dict[str, Any]:
+        began = asyncio.get_running_loop().time()
+        told = {"device": member.name, "key": key}
+        try:
+            certificate = self._certificate(key)
+            await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
+        except (DeviceFault, ExchangeError) as why:
+            return told | {"stands": False, "why": str(why)}
+        member.without.discard(key)
+        return told | {"stands": True, "milliseconds": round((asyncio.get_running_loop().time() - began) * 1e3, 1)}
+
     # -- devices -------------------------------------------------------------------------------------------------
 
     async def _open(self, member: Member) -> None:
@@ -277,9 +328,8 @@ class Devices:
         for key, places in self._keys.items():
             if member.name in places.at:
                 certificate = self._certificate(key)
-                algorithm = next(a for a in PROBES.values() if certificates.fits(certificate, a))
                 try:
-                    await self._by(member, Job(key, algorithm, PROBE), certificate)
+                    await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
                 except DeviceFault as fault:
                     if fault.kind in (RETRY_OTHER, FATAL_CONFIG):
                         raise
@@ -326,6 +376,11 @@ class Devices:
             task = asyncio.get_running_loop().create_task(later())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+
+def _algorithm(certificate: Certificate) -> str:
+    """Return an algorithm that the certificate's key can be tried with."""
+    return next(algorithm for algorithm in PROBES if certificates.fits(certificate, algorithm))
 
 
 def _unfit(job: Job, why: str) -> TokenError:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from exchange.errors import ConfigurationError, TokenError
+from exchange.errors import ConfigurationError, NotFound, TokenError
 from exchange.ports import Job
 from exchange.signing import certificates, devices
 from exchange.signing.devices import Devices
@@ -190,3 +190,29 @@ async def test_a_library_that_is_none_disables_its_device(tmp_path: Path) -> Non
     async with opened(hsm.devices({"it": row}, {"rsa": {"it": "sdf:1"}})) as token:
         assert token.members["it"].state == "DISABLED"
         assert "vendor.so" in token.members["it"].why
+
+
+async def test_a_device_that_was_disabled_is_opened_by_a_person_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = tmp_path / "pin"
+    pin.write_text("1111")
+    device = hsm.SdfDevice(tmp_path)
+    async with opened(hsm.devices({"sdf": device.row(pin={"file": pin})}, {"sm2": {"sdf": "sdf:3"}})) as token:
+        assert token.status()[0]["refused_keys"] == ["sm2"], "SDF asks for the PIN key by key"
+        pin.write_text(hsm.PIN)
+        await token.reopen("sdf")
+        [told] = token.status()
+        assert (told["state"], told["refused_keys"], told["about"]["model"]) == ("UP", [], "test device")
+        assert stands(SM2, (await token.sign([SM2]))[0])
+        with pytest.raises(NotFound):
+            await token.reopen("nobody")
+
+
+async def test_a_self_test_tries_every_key_on_every_device(pair: tuple[hsm.SdfDevice, hsm.SdfDevice]) -> None:
+    async with opened(token_of(pair)) as token:
+        (pair[1].folder / "sm2-3.pem").write_bytes((pki.shared() / "sm2-foreign.key").read_bytes())
+        await token.reopen("b")
+        told = {(row["device"], row["key"]): row["stands"] for row in await token.selftest()}
+        assert told == {("a", "sm2"): True, ("a", "rsa"): True, ("b", "sm2"): False, ("b", "rsa"): True}
+        assert all(stands(SM2, value) for value in await token.sign([SM2] * 8)), "the other device has the right one"

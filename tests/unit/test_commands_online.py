@@ -36,6 +36,7 @@ HEAD = {
     "type": "CEB311Message", "sender": "ENT1", "own_id": "G-1", "endpoint": "ent1-in", "party": "ENT1", "size": 9,
     "digest": "00", "name": "order.xml", "keys": [{"guid": "G-1", "order": "E/ORDER-7"}, {"guid": "G-2"}],
 }  # fmt: skip
+DEVICE = {"device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "refused_keys": []}
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
 LIFE = HEAD | {
@@ -54,6 +55,9 @@ ANSWERS: dict[str, Any] = {
     "party.hold": {"subject": "party:ENT1", "state": "held"},
     "party.import": {"imported": 2},
     "endpoint.hold": {"subject": "endpoint:customs-queue", "state": "active"},
+    "hsm.status": [DEVICE],
+    "hsm.selftest": [{"device": "hsm-a", "key": "rsa", "stands": True, "milliseconds": 1.5}],
+    "hsm.open": [DEVICE],
     "receipt.list": [HEAD | {"answers": [{"code": "800", "stage": "customs", "outcome": "released"}]}],
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
@@ -107,6 +111,9 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "party import parties.ndjson --reason why": ("party.import", {"rows": [{"code": "ENT8"}, {"code": "ENT9"}]}),
     "endpoint hold customs-queue --reason why": ("endpoint.hold", {"name": "customs-queue", "state": "held"}),
     "endpoint resume customs-queue --reason why": ("endpoint.hold", {"name": "customs-queue", "state": ""}),
+    "hsm status": ("hsm.status", {}),
+    "hsm selftest": ("hsm.selftest", {}),
+    "hsm open hsm-a --reason why": ("hsm.open", {"device": "hsm-a", "reason": "why"}),
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),

@@ -27,6 +27,9 @@ BAD: dict[str, Mapping[str, Any]] = {
     "party.import": {"rows": None},
     "endpoint.hold": {"name": "ent1-box"},
     "receipt.list": {"limits": 5},
+    "hsm.status": {"of": "hsm-a"},
+    "hsm.selftest": {"of": "hsm-a"},
+    "hsm.open": {},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
@@ -60,7 +63,7 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
-    looking |= {"routes.history", "routes.current"}
+    looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
     assert set(BAD) - looking == NEED_REASON
 
 
