@@ -79,6 +79,9 @@ class Edition(Strict):
     valid_from: date
     file: Text
     versions: tuple[Text, ...] = ()  # that messages may claim under it; none: every accepted one
+    valid_until: date | None = None  # the day from which on it decides no more
+    certainty: Literal["official", "confirmed", "own"] | None = None  # where it differs from the type's
+    source: str = ""
 
 
 class Documents(Strict):
