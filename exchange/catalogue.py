@@ -369,11 +369,17 @@ def load(*directories: Path) -> Catalogue:
     Of two types of the same name that of the later directory wins, so that a site may install the official schemas
     that it owns over ours.
     """
+    formats = known_formats()
+    types = read_types(directories or (SCHEMAS,), formats)
+    return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
+
+
+def known_formats() -> dict[str, Format]:
+    """Return every format, ours and third parties', in the order in which they are asked."""
     formats: dict[str, Format] = {"xml": Xml(), "json": Json(), "edifact": Edifact(), "platform_file": PlatformFile()}
     formats |= {name: plugins.load("formats", name)() for name in plugins.names("formats")}
     formats["table"] = formats.pop("table", Table())  # last: CSV has no beginning of its own
-    types = read_types(directories or (SCHEMAS,), formats)
-    return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
+    return formats
 
 
 def explain(

@@ -332,7 +332,7 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         reader = format.reader(file, entry.family.caseless, partial(_answer, codes, exact))
     except ValueError as why:
         problems += [
-            entry.document.problem(_find(entry.document.data, path), f"{path!r} is no path") for path in why.args
+            entry.document.problem(find(entry.document.data, path), f"{path!r} is no path") for path in why.args
         ]
         return None
     return MessageType(
@@ -370,9 +370,9 @@ def _codes(file: CodesFile, answers: Answers) -> dict[str, Code]:
     return codes
 
 
-def _find(data: object, value: str, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...]:
+def find(data: object, value: str, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...]:
     """Return where *value* stands in *data*, or an empty path."""
     if data == value:
         return path
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return next((found for key, item in items if (found := _find(item, value, (*path, key)))), ())
+    return next((found for key, item in items if (found := find(item, value, (*path, key)))), ())
