@@ -11,7 +11,7 @@ what ``switchctl schema add`` and ``retire`` write::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from attrs import frozen
 from pydantic import Field
 
 from exchange.formats import Edition, Text, TypeFile
+from exchange.model import MessageType
 from exchange.ports import Strict
 from exchange.yamlfile import Document, suggest
 from exchange.yamlfile import Path as Place
@@ -137,4 +138,16 @@ def spans(editions: Sequence[Edition]) -> dict[str, list[tuple[date, date | None
               if not number or deciding[number - 1] != name]  # fmt: skip
     for (day, name), (until, _) in pairwise([*starts, (None, "")]):
         told[name].append((day, until))  # type: ignore[arg-type]
+    return told
+
+
+def changed(before: Mapping[str, MessageType], after: Mapping[str, MessageType]) -> dict[str, list[str]]:
+    """Return the editions, by name, of the types that aren't what they were; none of one that is gone."""
+    told = {}
+    for name in {**before, **after}:
+        old, new = (
+            (types[name].spec.file, types[name].spec.folder) if name in types else () for types in (before, after)
+        )
+        if old != new:
+            told[name] = [edition.name for edition in new[0].editions] if new else []
     return told

@@ -36,18 +36,20 @@ class Explainer:
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
                 self._pool = ProcessPoolExecutor(1, mp_context=context)
-            work = self._pool.submit(explain, self._schemas, parcel.read(), *question)
+            pool = self._pool
+            work = pool.submit(explain, self._schemas, parcel.read(), *question)
             try:
                 async with asyncio.timeout(SECONDS):
                     return await asyncio.wrap_future(work)
             except (BrokenProcessPool, TimeoutError):
-                self.stop()
+                if pool is self._pool:  # else it was replaced meanwhile, and the new one is sound
+                    self.stop()
                 if attempt == 2:
                     raise
         return ()
 
     def stop(self) -> None:
-        """End the worker process, whatever it does."""
+        """End the worker process, whatever it does; a question that comes later starts one that reads schemas anew."""
         if self._pool is not None:
             for process in list((self._pool._processes or {}).values()):
                 process.kill()

@@ -28,14 +28,18 @@ def unpacked(source: Path, shop: Path) -> Iterator[tuple[Path, Callable[[str], s
         raise ConfigurationError([f"{source}:1:1: there is no such file or folder"])
     if source.is_dir():
         _stop(list(_strays(source)))
-        yield source, lambda text: text
+        yield source.resolve(), _as_given(source)
     elif zipfile.is_zipfile(source):
         root = shop / "unpacked"
         root.mkdir()
         _unpack(source, root)
         yield root, lambda text: text.replace(str(root), str(source))
     else:
-        yield source, lambda text: text
+        yield source.resolve(), _as_given(source.parent)
+
+
+def _as_given(folder: Path) -> Callable[[str], str]:
+    return lambda text: text.replace(f"{folder.resolve()}/", "" if folder == Path() else f"{folder}/")
 
 
 def _stop(problems: list[str]) -> None:

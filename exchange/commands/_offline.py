@@ -76,7 +76,7 @@ def verdict(payload: bytes, type_name: str, unsigned: bool) -> dict[str, Any]:
     given: dict[str, Any] = {"type": type_name, "edition": "", "valid": False}
     try:
         opened = types.open(payload)
-        type = _named(types, type_name) if type_name else types.identify(opened)
+        type = named(types, type_name) if type_name else types.identify(opened)
     except Rejected as why:
         return given | _told(why)
     today = datetime.now(UTC).date()
@@ -92,7 +92,7 @@ def _told(why: Rejected) -> dict[str, Any]:
     return {"code": why.code, "en": why.en, "zh": why.zh, "findings": [asdict(one) for one in why.findings]}
 
 
-def _named(types: Catalogue, name: str) -> MessageType:
+def named(types: Catalogue, name: str) -> MessageType:
     if name not in types.types:
         raise NotFound(f"no message type {name!r}{suggest(name, types.types)}", f"没有报文类型 {name!r}")
     return types.types[name]
