@@ -11,6 +11,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ class Explainer:
     def __init__(self, schemas: tuple[Path, ...]) -> None:
         self._schemas = schemas
         self._pool: ProcessPoolExecutor | None = None
+        self._leaving: list[BaseProcess] = []  # workers that answer what they were asked, and end
 
     async def explain(self, parcel: Parcel, question: tuple[str, str, bool]) -> Sequence[Finding]:
         """Return what is wrong with a parcel; *question* is (type, edition, whether it may be unsigned).
@@ -42,16 +44,27 @@ class Explainer:
                 async with asyncio.timeout(SECONDS):
                     return await asyncio.wrap_future(work)
             except (BrokenProcessPool, TimeoutError):
-                if pool is self._pool:  # else it was replaced meanwhile, and the new one is sound
-                    self.stop()
+                if pool is self._pool:
+                    self.stop()  # else it is one that leaves, and the one that came after is sound
                 if attempt == 2:
                     raise
         return ()
 
-    def stop(self) -> None:
-        """End the worker process, whatever it does; a question that comes later starts one that reads schemas anew."""
+    def renew(self) -> None:
+        """Have a new worker answer from now on, which reads the schemas anew; what was asked is still answered."""
+        self._leaving = [process for process in self._leaving if process.is_alive()]
         if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
+            self._leaving += (self._pool._processes or {}).values()
+            self._pool.shutdown(wait=False)
+            self._pool = None
+
+    def stop(self) -> None:
+        """End the worker processes, whatever they do."""
+        if self._pool is not None:
+            self._leaving += (self._pool._processes or {}).values()
+        for process in self._leaving:
+            process.kill()
+        self._leaving = []
+        if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None

@@ -230,7 +230,7 @@ class Daemon:
         await self.check(current.text, current.number, types=renewed)
         changed = editions.changed(self.catalogue.types, renewed.types)
         self.catalogue = self.switch.catalogue = renewed
-        self.explainer.stop()
+        self.explainer.renew()
         _settle_memory()
         self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
         return changed
