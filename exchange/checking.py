@@ -49,7 +49,7 @@ def check(folder: Path, beside: Sequence[Path], on: date) -> Report:
     types, problems = survey([*others, folder], formats)
     catalogue = Catalogue({type.name: type for type in types}, formats, folder)
     own = [(type, edition) for type in types for edition in type.spec.file.editions if _lies(type, edition, folder)]
-    broken = {file: found for file, type in _files(own).items() if (found := _schema_mistakes(file, type, folder))}
+    broken = {file: found for file, type in _files(own).items() if (found := schema_mistakes(file, type, folder))}
     unsure = {type.name for type, edition in own if type.spec.folder / edition.file in broken}
     problems += [problem for found in broken.values() for problem in found]
     problems += [text for type, edition in own if type.name not in unsure for text in _path_mistakes(type, edition)]
@@ -76,7 +76,8 @@ def _files(own: Sequence[tuple[MessageType, Edition]]) -> dict[Path, MessageType
 # -- schemas and paths -------------------------------------------------------------------------------------------
 
 
-def _schema_mistakes(file: Path, type: MessageType, within: Path) -> list[str]:
+def schema_mistakes(file: Path, type: MessageType, within: Path) -> list[str]:
+    """List what is wrong with a schema of a type, whose files must all lie within a folder."""
     format = type.spec.format
     if isinstance(format, SchemaSets):
         return format.schema_files(file, within)[1] or format.schema_mistakes(file)

@@ -22,7 +22,7 @@ from attrs import field, frozen
 
 from exchange import yamlfile
 from exchange.catalogue import SCHEMAS, Catalogue, load
-from exchange.checking import check
+from exchange.checking import check, schema_mistakes
 from exchange.editions import SUFFIX, AddedFile, left_out
 from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.formats import Edition, SchemaSets, TypeFile
@@ -71,10 +71,11 @@ def add_edition(site: Site, source: Path, main: str, type_name: str, edition: Ma
     with _workshop(site.into) as shop, unpacked(source, shop) as (root, shown):
         files, problems = _set_of(type, _main(root, main, shown), root)
         _stop(problems, shown)
-        there = root if root.is_dir() else root.parent
+        there = (root if root.is_dir() else root.parent).resolve()
         place = shop / "new" / Path(*_family(type))
-        _keep((file, place / set_name / file.relative_to(there.resolve())) for file in files)
-        row = {**edition, "file": f"{set_name}/{files[0].relative_to(there.resolve())}"}
+        _keep((file, place / set_name / file.relative_to(there)) for file in files)
+        row = {**edition, "file": f"{set_name}/{files[0].relative_to(there)}"}
+        _stop(schema_mistakes(place / row["file"], type, place / set_name), shown)  # it may have needed more
         _check_row(site, type, row, place)
         folder = site.into / Path(*_family(type))
         _make(folder)
@@ -110,17 +111,12 @@ def _main(root: Path, name: str, shown: Callable[[str], str]) -> Path:
 
 def _set_of(type: MessageType, main: Path, root: Path) -> tuple[list[Path], list[str]]:
     """Return the files of a set, its main one first, and everything that is wrong with it as a schema of a type."""
-    format, file = type.spec.format, type.spec.file
+    format, file, within = type.spec.format, type.spec.file, root if root.is_dir() else root.parent
+    problems = schema_mistakes(main, type, within)
     if not isinstance(format, SchemaSets):
-        try:
-            format.schema(main, unsigned=False)
-        except ValueError as why:
-            return [main], [f"{main}:1:1: {why}"]
-        return [main.resolve()], []
-    files, problems = format.schema_files(main, root if root.is_dir() else root.parent)
-    if not problems and not (problems := format.schema_mistakes(main)):
-        problems = [_no_place(main, path, file) for path in format.unknown_paths(main, file)]
-    return files, problems
+        return [main], problems
+    problems = problems or [_no_place(main, path, file) for path in format.unknown_paths(main, file)]
+    return format.schema_files(main, within)[0], problems
 
 
 def _no_place(main: Path, path: str, file: TypeFile) -> str:

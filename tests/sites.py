@@ -12,7 +12,7 @@ MAIN = "CEB311Message-202205.xsd"
 ORDER_NO = '<xs:element name="orderNo" type="ceb:Text1..60">'
 STRICT = """<xs:element name="orderNo">
         <xs:simpleType>
-          <xs:restriction base="xs:string"><xs:pattern value="ORDER-.*[1-9]"/></xs:restriction>
+          <xs:restriction base="xs:string"><xs:pattern value=".*[1-9]"/></xs:restriction>
         </xs:simpleType>
       </xs:element>
       <xs:element name="orderRemark" minOccurs="0">"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -162,13 +163,13 @@ def _edition(type: MessageType, name: str) -> Edition:
 
 
 class _Progress:
-    """Says now and then, to people and not into the result, how far it is."""
+    """Says now and then how far it is, to whom sits at a terminal."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + PATIENCE
 
     def told(self, tally: replaying.Tally) -> None:
-        if time.monotonic() >= self._next:
+        if sys.stderr.isatty() and time.monotonic() >= self._next:
             self._next = time.monotonic() + PATIENCE
             en = f"{tally.looked} looked at, {tally.rejected} would be rejected"
             click.echo(pick(en, f"已检查 {tally.looked} 份，将被拒绝 {tally.rejected} 份"), err=True)

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from exchange.commands import _schemas
 from exchange.installing import Site, add_edition
+from exchange.replaying import Tally
 from tests.daemon import House, order, running, switchd_yaml
 from tests.sites import MAIN, order_set
 from tests.switchctl import run
@@ -108,6 +110,18 @@ async def test_what_would_pass_now_is_counted(tmp_path: Path) -> None:
         assert await house.states(id) == ["REJECTED"]
         document = await told(tmp_path, "--edition", "202205", status=0)
         assert (document["would_be_accepted"], document["would_be_rejected"]) == (1, 0)
+
+
+def test_who_sits_at_a_terminal_is_told_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_schemas, "PATIENCE", 0.0)
+    monkeypatch.setenv("LC_ALL", "C")
+    progress = _schemas._Progress()
+    progress.told(Tally(looked=100, rejected=3))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress.told(Tally(looked=200, rejected=3))
+    assert capsys.readouterr().err == "200 looked at, 3 would be rejected\n"
 
 
 @pytest.mark.parametrize(
