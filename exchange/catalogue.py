@@ -173,6 +173,7 @@ class Catalogue:
         self.directory = directory
         self._formats = formats
         self._schemas: dict[tuple[Path, bool], Schema] = {}
+        self._deciding: dict[tuple[str, str, bool], Schema] = {}  # the same by type and edition: paths are slow to join
         self._by_key = _filed(types.values())
 
     # -- the path of one message
@@ -210,10 +211,6 @@ class Catalogue:
         """
         return self.schema(type, self.edition(type, on, version), unsigned=unsigned).valid(opened)
 
-    def warnings(self, opened: Opened, type: MessageType, *, on: date, version: str = "") -> list[Finding]:
-        """List what a valid message should be looked at for; not every format has such remarks."""
-        return self.schema(type, self.edition(type, on, version)).warnings(opened)
-
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""
         format = self._sniffed(payload)
@@ -244,8 +241,13 @@ class Catalogue:
 
     def schema(self, type: MessageType, edition: Edition, *, unsigned: bool = False) -> Schema:
         """Return the compiled schema of an edition. Raises ConfigurationError where it can't be compiled."""
-        unsigned = unsigned and type.signature == "required"
-        spec: Spec = type.spec
+        key = type.name, edition.name, unsigned and type.signature == "required"
+        known = self._deciding.get(key)
+        if known is None:
+            known = self._deciding[key] = self._compiled(type.spec, edition, unsigned=key[2])
+        return known
+
+    def _compiled(self, spec: Spec, edition: Edition, *, unsigned: bool) -> Schema:
         file = spec.folder / edition.file
         known = self._schemas.get((file, unsigned))
         if known is None:
