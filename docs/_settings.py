@@ -23,7 +23,8 @@ MANUAL: Final = Path(__file__).parent.parent / "routes.yaml"
 Schema = Mapping[str, Any]
 WORDS: Final = {
     "routes": "the routing table; see [routes](routes.md)",
-    "schemas": "folders of a site's own message types, beside those of the switch; of two of one name the later wins",
+    "schemas": "folders of a site's own message types, beside those of the switch; of two of one name the later wins. "
+    "[`switchctl schema`](../how-to/install-an-official-schema-set.md) adds to them; a running switch reads them anew",
     "control": "Unix socket that `switchctl` talks to; only the switch's own user and root may open it",
     "spool": "folder for large payloads on their way in, and for what adapters keep; on the disk of `store.folder`",
     "store.kind": "which store: `sqlite`, or one that a package of yours registers; `memory` forgets and is for tests",

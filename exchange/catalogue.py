@@ -16,7 +16,8 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     root: {namespace: "http://...", name: CEB312Message}      # more of this below
     version: {path: "@version", accepted: ["1.0"]}            # several paths: the first that says something; "*": any
     editions:                        # published schemas: of those for a message's version, the latest that is valid
-      - {name: "202205", valid_from: 2022-05-01, file: CEB312Message-202205.xsd}      # on the day decides
+      - {name: "202205", valid_from: 2022-05-01, file: CEB312Message-202205.xsd}      # on the day decides; one may end:
+                                                                          # valid_until, the first day without it
       - {name: "2", valid_from: 2030-01-01, file: CEB312Message-2.xsd, versions: ["2.0"]}       # default: all
 
     own_id: "@guid"                  # the sender's id of the message; without, the same bytes are the same message
@@ -58,6 +59,8 @@ Where the root's name doesn't tell the type, or peers write it in several ways::
 Such a type's paths go by names alone, in whatever namespace. An XSD without a target namespace takes on that of each
 message, so one file may serve many types; one that declares nothing and only imports others stands for the set. A
 wrapper is passed on unchanged and isn't judged.
+
+A site adds editions to a type in a file of its own: see ``exchange.editions``.
 
 ``like: MT2101`` takes everything that a file doesn't say from another one beside it; an empty value (``~``) takes
 something away.
@@ -216,7 +219,7 @@ class Catalogue:
     def explain(self, payload: bytes, type: str, edition: str, *, unsigned: bool = False) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
         spec: Spec = self.types[type].spec
-        file = next(spec.folder / known.file for known in spec.editions if known.name == edition)
+        file = next(spec.folder / known.file for known in spec.file.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
         return spec.format.explain(payload, file, unsigned=unsigned, personal=spec.personal)
 
@@ -368,11 +371,17 @@ def load(*directories: Path) -> Catalogue:
     Of two types of the same name that of the later directory wins, so that a site may install the official schemas
     that it owns over ours.
     """
+    formats = known_formats()
+    types = read_types(directories or (SCHEMAS,), formats)
+    return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
+
+
+def known_formats() -> dict[str, Format]:
+    """Return every format, ours and third parties', in the order in which they are asked."""
     formats: dict[str, Format] = {"xml": Xml(), "json": Json(), "edifact": Edifact(), "platform_file": PlatformFile()}
     formats |= {name: plugins.load("formats", name)() for name in plugins.names("formats")}
     formats["table"] = formats.pop("table", Table())  # last: CSV has no beginning of its own
-    types = read_types(directories or (SCHEMAS,), formats)
-    return Catalogue({type.name: type for type in types}, formats, (directories or (SCHEMAS,))[0])
+    return formats
 
 
 def explain(

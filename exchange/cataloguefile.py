@@ -1,13 +1,14 @@
 """``schemas/`` read into message types, or every mistake in it listed at once.
 
-Three layers, each only reached when the one before found nothing: the form of each YAML, what it says, and how types
-refer to each other. What the files may say is told in ``exchange.catalogue`` and ``exchange.formats``.
+Three layers: the form of each YAML, what it says, and how types refer to each other; a type is only looked at in one
+when the one before found nothing wrong with it. What the files may say is told in ``exchange.catalogue``,
+``exchange.editions`` and ``exchange.formats``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, Final, TypeVar
 from attrs import evolve, field, frozen
 from pydantic import Field, ValidationError
 
+from exchange.editions import SUFFIX, Added, AddedFile, edition_mistakes, left_out, same_day, timeline
 from exchange.errors import ConfigurationError
 from exchange.formats import Answers, Edition, Format, Reader, Status, Title, TypeFile
 from exchange.model import Answer, MessageType
@@ -77,7 +79,7 @@ class Spec:
     codes: Mapping[str, Code] = field(repr=False)
     personal: frozenset[str] = frozenset()
     any_version: bool = False
-    editions: Sequence[Edition] = ()  # the published schemas, oldest first
+    editions: Sequence[Edition] = ()  # the published schemas as a timeline, oldest first
 
 
 def code_in(codes: Mapping[str, Code], code: str) -> Code:
@@ -116,42 +118,78 @@ class _Entry:
 
 def read_types(directories: Sequence[Path], formats: Mapping[str, Format]) -> list[MessageType]:
     """Read every type under *directories*, where the later one wins. Raises ConfigurationError with all mistakes."""
+    types, problems = survey(directories, formats)
+    if problems:
+        raise ConfigurationError(problems)
+    return types
+
+
+def survey(directories: Sequence[Path], formats: Mapping[str, Format]) -> tuple[list[MessageType], list[str]]:
+    """Read every type under *directories* that has no mistakes of its own, and list all mistakes."""
     problems: list[str] = []
+    broken: set[str] = set()  # types that can't be read: what refers to them is no mistake
     known: dict[str, _Entry] = {}
     for directory in directories:
         found: dict[str, _Entry] = {}
-        for entry in (entry for folder in _families(directory) for entry in _entries(folder, problems)):
+        for entry in (entry for folder in _families(directory) for entry in _entries(folder, problems, broken)):
             first = found.setdefault(entry.file.name, entry)
             if first is not entry:
                 problems.append(entry.document.problem(("name",), f"{first.document.name} is called the same"))
         known |= found
-    entries = list(known.values())
-    _stop(problems)
-    for entry in entries:
-        problems += _own_mistakes(entry, formats)
-    problems += _common_mistakes(known, entries)
-    _stop(problems)
-    types = [_compiled(entry, formats[entry.file.format], problems) for entry in entries]
-    _stop(problems)
-    return [type for type in types if type]
+    for entry in known.values():
+        if mistakes := list(_own_mistakes(entry, formats)):
+            problems += mistakes
+            broken.add(entry.file.name)
+    for added in (added for directory in directories for added in _additions(directory, problems)):
+        problems += _add(added, known, broken)
+    problems += _common_mistakes(known, list(known.values()), broken)
+    good = [entry for name, entry in known.items() if name not in broken]
+    types = [_compiled(entry, formats[entry.file.format], problems) for entry in good]
+    return [type for type in types if type], problems
 
 
-def _stop(problems: Sequence[str]) -> None:
-    if problems:
-        raise ConfigurationError(problems)
+def _additions(directory: Path, problems: list[str]) -> Iterator[Added]:
+    for path in sorted(directory.glob(f"*/*/*{SUFFIX}")):
+        if found := _model(path, AddedFile, problems):
+            yield Added(*found, path.parent)
+
+
+def _add(added: Added, known: dict[str, _Entry], broken: set[str]) -> Iterator[str]:
+    """Add a site's editions to the type that they are of."""
+    name, at = added.file.type, added.document.problem
+    entry = known.get(name)
+    if Path(added.document.name).name != f"{name}{SUFFIX}":
+        yield at(("type",), f"the file of {name} must be called {name}{SUFFIX}")
+    elif entry is None and name not in broken:
+        yield at(("type",), f"unknown type {name!r}{suggest(name, known)}")
+    elif entry is not None:
+        mistakes = list(added.mistakes(entry.file))
+        yield from mistakes
+        if mistakes:
+            broken.add(name)
+        else:
+            known[name] = evolve(entry, file=added.to(entry.file))
 
 
 def _families(directory: Path) -> list[Path]:
     return sorted({file.parent for file in directory.glob("*/*/*.yaml")})
 
 
-def _entries(folder: Path, problems: list[str]) -> Iterator[_Entry]:
+def _entries(folder: Path, problems: list[str], broken: set[str]) -> Iterator[_Entry]:
+    paths = [path for path in sorted(folder.glob("*.yaml")) if path.name not in NOT_TYPES]
+    paths = [path for path in paths if not path.name.endswith(SUFFIX)]
+    if not paths:
+        return  # nothing but editions of types that are described elsewhere
     family = _model(folder / "family.yaml", FamilyFile, problems)
-    codes = _model(folder / "codes.yaml", CodesFile, problems) if (folder / "codes.yaml").exists() else None
+    coded = (folder / "codes.yaml").exists()
+    codes = _model(folder / "codes.yaml", CodesFile, problems) if coded else None
     models: dict[Path, Document] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        if path.name not in NOT_TYPES and (found := _model(path, TypeFile, problems, models)) and family:
+    for path in paths:
+        found = _model(path, TypeFile, problems, models)
+        if found and family and (codes or not (coded and found[1].answers)):
             yield _Entry(*found, folder, family[1], codes[1] if codes else CodesFile())
+        else:
+            broken.add(found[1].name if found else path.stem)
 
 
 def _model(
@@ -214,11 +252,7 @@ def _own_mistakes(entry: _Entry, formats: Mapping[str, Format]) -> Iterator[str]
         yield at(("kind",), "a receipt needs 'answers', and only a receipt may have them")
     if file.answers and file.answers.original and file.answers.split != "original":
         yield at(("answers", "split"), "a receipt that encloses one original goes to one sender: write 'original'")
-    for number, edition in enumerate(file.editions):
-        if not (entry.folder / edition.file).is_file():
-            yield at(("editions", number, "file"), f"there is no file {edition.file!r} here")
-        if edition.name in [other.name for other in file.editions[:number]]:
-            yield at(("editions", number, "name"), f"{edition.name!r} is the name of an edition above")
+    yield from edition_mistakes(entry.document, entry.folder, file.editions)
     yield from _version_mistakes(entry)
     yield from _code_mistakes(entry)
 
@@ -229,6 +263,11 @@ def _version_mistakes(entry: _Entry) -> Iterator[str]:
     for number, edition in enumerate(file.editions):
         for version in set(edition.versions) - set(file.version.accepted):
             yield at(("editions", number, "versions"), f"version {version!r} is not accepted")
+        yield from (at(("editions", number, "valid_from"), text) for text in same_day(file.editions, number))
+    for name, end, version in left_out(file.version.accepted, file.editions):
+        of = f" for version {version!r}" if version else ""
+        number = [edition.name for edition in file.editions].index(name)
+        yield at(("editions", number, "valid_until"), f"nothing decides{of} from {end} on")
     if all(edition.versions for edition in file.editions):
         for version in set(file.version.accepted).difference(*(edition.versions for edition in file.editions)):
             yield at(("editions",), f"no edition is for version {version!r}")
@@ -247,7 +286,9 @@ def _code_mistakes(entry: _Entry) -> Iterator[str]:
             yield at(("answers", "terminal", number), f"codes.yaml has no {' or '.join(answers.table)} {code!r}")
 
 
-def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -> Iterator[str]:
+def _common_mistakes(
+    by_name: Mapping[str, _Entry], entries: Sequence[_Entry], broken: Collection[str]
+) -> Iterator[str]:
     claims: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
     for entry in entries:
         file, at = entry.file, entry.document.problem
@@ -256,9 +297,11 @@ def _common_mistakes(by_name: Mapping[str, _Entry], entries: Sequence[_Entry]) -
                 yield at(("root",), f"{claims[claim][0]} claims the same root and version {claim[3]!r}")
             claims[claim].append(file.name)
         for number, name in enumerate(file.answered_by):
-            yield from _link_mistake(entry, ("answered_by", number), name, by_name, receipt=True)
+            if name in by_name or name not in broken:
+                yield from _link_mistake(entry, ("answered_by", number), name, by_name, receipt=True)
         for number, name in enumerate(file.answers.to if file.answers else ()):
-            yield from _link_mistake(entry, ("answers", "to", number), name, by_name, receipt=False)
+            if name in by_name or name not in broken:
+                yield from _link_mistake(entry, ("answers", "to", number), name, by_name, receipt=False)
 
 
 def _claims(file: TypeFile) -> Iterator[tuple[str, str, str, str, str]]:
@@ -289,7 +332,7 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         reader = format.reader(file, entry.family.caseless, partial(_answer, codes, exact))
     except ValueError as why:
         problems += [
-            entry.document.problem(_find(entry.document.data, path), f"{path!r} is no path") for path in why.args
+            entry.document.problem(find(entry.document.data, path), f"{path!r} is no path") for path in why.args
         ]
         return None
     return MessageType(
@@ -312,7 +355,7 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
             codes,
             entry.family.personal,
             file.version.accepts(ANY),
-            sorted(file.editions, key=lambda edition: edition.valid_from),
+            timeline(file.editions),
         ),
     )
 
@@ -327,9 +370,9 @@ def _codes(file: CodesFile, answers: Answers) -> dict[str, Code]:
     return codes
 
 
-def _find(data: object, value: str, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...]:
+def find(data: object, value: str, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...]:
     """Return where *value* stands in *data*, or an empty path."""
     if data == value:
         return path
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return next((found for key, item in items if (found := _find(item, value, (*path, key)))), ())
+    return next((found for key, item in items if (found := find(item, value, (*path, key)))), ())

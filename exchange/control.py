@@ -50,6 +50,7 @@ class Control:
             "routes.history": self.routes_history,
             "routes.current": self.routes_current,
             "routes.rollback": self.routes_rollback,
+            "schema.reload": self.schema_reload,
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
@@ -272,9 +273,19 @@ class Control:
             raise NotFound(f"there is no generation {number}", f"没有第 {number} 代路由表")
         return _generation(await self._daemon.publish(known[number].text, actor, reason))
 
+    # -- message types -------------------------------------------------------------------------------------------
+
+    async def schema_reload(self, reason: str, actor: str) -> dict[str, Any]:
+        """Judge by the message types as their files have them now; tell which are others than before."""
+        changed = await self._daemon.renew_schemas(actor, reason)
+        return {"types": len(self._daemon.catalogue.types), "changed": changed}
+
 
 NEED_REASON: Final = frozenset(
-    ["message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open", "routes.publish", "routes.rollback"]
+    [
+        *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
+        *("routes.publish", "routes.rollback", "schema.reload"),
+    ]
 )
 
 

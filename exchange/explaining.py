@@ -11,6 +11,7 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ class Explainer:
     def __init__(self, schemas: tuple[Path, ...]) -> None:
         self._schemas = schemas
         self._pool: ProcessPoolExecutor | None = None
+        self._leaving: list[BaseProcess] = []  # workers that answer what they were asked, and end
 
     async def explain(self, parcel: Parcel, question: tuple[str, str, bool]) -> Sequence[Finding]:
         """Return what is wrong with a parcel; *question* is (type, edition, whether it may be unsigned).
@@ -36,20 +38,33 @@ class Explainer:
             if self._pool is None:
                 context = multiprocessing.get_context("spawn")
                 self._pool = ProcessPoolExecutor(1, mp_context=context)
-            work = self._pool.submit(explain, self._schemas, parcel.read(), *question)
+            pool = self._pool
+            work = pool.submit(explain, self._schemas, parcel.read(), *question)
             try:
                 async with asyncio.timeout(SECONDS):
                     return await asyncio.wrap_future(work)
             except (BrokenProcessPool, TimeoutError):
-                self.stop()
+                if pool is self._pool:
+                    self.stop()  # else it is one that leaves, and the one that came after is sound
                 if attempt == 2:
                     raise
         return ()
 
-    def stop(self) -> None:
-        """End the worker process, whatever it does."""
+    def renew(self) -> None:
+        """Have a new worker answer from now on, which reads the schemas anew; what was asked is still answered."""
+        self._leaving = [process for process in self._leaving if process.is_alive()]
         if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
+            self._leaving += (self._pool._processes or {}).values()
+            self._pool.shutdown(wait=False)
+            self._pool = None
+
+    def stop(self) -> None:
+        """End the worker processes, whatever they do."""
+        if self._pool is not None:
+            self._leaving += (self._pool._processes or {}).values()
+        for process in self._leaving:
+            process.kill()
+        self._leaving = []
+        if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None

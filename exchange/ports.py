@@ -260,6 +260,31 @@ class Archive(Protocol):
 
 
 @frozen
+class Kept:
+    """What is kept of one message: enough to tell whose it was and what became of it."""
+
+    id: int
+    at: Instant
+    sender: str
+    name: str
+    state: str
+    code: str  # why it is in this state
+
+
+class Past(Protocol):
+    """What another process reads of a store, which may be in use meanwhile; a store that can be read so has a ``past``.
+
+    ``with store.past(folder) as past``: each verb reads and lets go, so that the store is never kept waiting.
+    """
+
+    def of_type(self, type: str, since_day: int, before: int, limit: int) -> Sequence[Kept]:
+        """Read what is kept of messages of one type, newest first: those before an id, not older than a day."""
+
+    def payload(self, message: int, delivery: int | None) -> Parcel:
+        """Read a message's own bytes. Raises NotFound where retention took it."""
+
+
+@frozen
 class Concluded:
     """What ``conclude`` wrote for one conclusion."""
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from exchange import asgi, catalogue, observability, plugins, routesfile
+from exchange import asgi, catalogue, editions, observability, plugins, routesfile
+from exchange.catalogue import Catalogue
 from exchange.control import Control
 from exchange.controlsocket import serve_control
 from exchange.errors import ConfigurationError, StoreError
@@ -53,7 +54,7 @@ class Daemon:
     tests: list[routesfile.Test] = field(factory=list)
     listeners: list[Any] = field(factory=list)
     _chores: list[asyncio.Task[None]] = field(factory=list)
-    catalogue: catalogue.Catalogue = field(init=False)
+    catalogue: Catalogue = field(init=False)
     store: Any = field(init=False)
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
@@ -145,17 +146,22 @@ class Daemon:
 
     # -- the routing table ---------------------------------------------------------------------------------------
 
-    def known(self) -> routesfile.Known:
-        """Return what a routing table may refer to here."""
-        return routesfile.Known(self.catalogue.types, self.catalogue.business_fields, tuple(PROFILES))
-
     async def check(
-        self, text: str, generation: int = 0, rows: Sequence[Mapping[str, Any]] = ()
+        self,
+        text: str,
+        generation: int = 0,
+        rows: Sequence[Mapping[str, Any]] = (),
+        types: Catalogue | None = None,
     ) -> tuple[RoutingTable, list[routesfile.Test]]:
-        """Build the table of a bundle and of imported parties, *rows* among them. Raises ConfigurationError."""
+        """Build the table of a bundle and of imported parties, *rows* among them. Raises ConfigurationError.
+
+        It may refer to *types*; without, to those in force.
+        """
+        types = types or self.catalogue
+        known = routesfile.Known(types.types, types.business_fields, tuple(PROFILES))
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
-        return routesfile.load(text, folder, known=self.known(), imported=imported, generation=generation)
+        return routesfile.load(text, folder, known=known, imported=imported, generation=generation)
 
     async def publish(self, text: str, actor: str, reason: str) -> Generation:
         """Check a bundle and put it in force. Raises ConfigurationError; then the old table stays in force."""
@@ -171,13 +177,16 @@ class Daemon:
         return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
-        """Publish the file as it stands, as SIGHUP asks; a bad file changes nothing but the log."""
+        """Read schemas and routes anew as they stand, as SIGHUP asks; bad files change nothing but the log."""
+        try:
+            await self.renew_schemas(actor, "reload")
+        except Exception as why:
+            self.log.error("schemas.refused", problems=_problems(why))
         try:
             text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
             await self.publish(text, actor, "reload")
         except Exception as why:
-            problems = list(why.problems) if isinstance(why, ConfigurationError) else [str(why) or repr(why)]
-            self.log.error("routes.refused", problems=problems, generation=self.switch.table.generation)
+            self.log.error("routes.refused", problems=_problems(why), generation=self.switch.table.generation)
 
     async def _put_in_force(self, generation: Generation) -> None:
         """Switch to a table at once; messages that are being decided finish under the one they began with."""
@@ -209,6 +218,24 @@ class Daemon:
             spool_bytes=limits.spool_bytes,
             settings=self.installation.adapter(kind),
         )
+
+    # -- the message types ---------------------------------------------------------------------------------------
+
+    async def renew_schemas(self, actor: str, reason: str) -> Mapping[str, Sequence[str]]:
+        """Read all message types anew and judge by them from the next message on; return what is new of which.
+
+        Raises ConfigurationError where they, or the table in force under them, are wrong; then the old ones stay.
+        """
+        schemas = catalogue.SCHEMAS, *self.installation.schemas
+        renewed = await asyncio.get_running_loop().run_in_executor(None, partial(catalogue.load, *schemas))
+        (current,) = await self.store.generations(1)
+        await self.check(current.text, current.number, types=renewed)
+        changed = editions.changed(self.catalogue.types, renewed.types)
+        self.catalogue = self.switch.catalogue = renewed
+        self.explainer.renew()
+        _settle_memory()
+        self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
+        return changed
 
     # -- operators -----------------------------------------------------------------------------------------------
 
@@ -322,11 +349,16 @@ class Daemon:
         self.log.info("switch.stopped")
 
 
+def _problems(why: Exception) -> list[str]:
+    return list(why.problems) if isinstance(why, ConfigurationError) else [str(why) or repr(why)]
+
+
 def _settle_memory() -> None:
     """Keep the collector off what was loaded at start, and from looking after every few messages.
 
     Messages leave no cycles behind; walking through the catalogue for them costs a sixth of the whole work.
     """
+    gc.unfreeze()  # what an earlier catalogue left
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 100)

@@ -56,6 +56,7 @@ class Switch:
     """One worker's take-sort-send loop over one store.
 
     *explain* finds everything wrong with an invalid payload, off the reactor; *held* is what operators put on hold.
+    Another *catalogue* may be put in at any time: each message is judged by one.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Switch:
         meter: Meter,
         limits: Limits = Limits(),
     ) -> None:
-        self._store, self._catalogue, self._token = store, catalogue, token
+        self._store, self.catalogue, self._token = store, catalogue, token
         self.sending = sending
         self._explain = explain
         self._now, self._log, self._meter, self._limits = now, log, meter, limits
@@ -214,7 +215,7 @@ class Switch:
             why = Poisonous("the switch died on this message three times", "处理该报文时交换机三次异常退出")
             return Examined(arrival, error=why)
         try:
-            return examine(arrival, self._catalogue, table, at, self.held)
+            return examine(arrival, self.catalogue, table, at, self.held)
         except Exception as why:
             return Examined(arrival, error=self._unexpected(arrival, why))
 
@@ -254,7 +255,7 @@ class Switch:
 
     def _decide(self, examined: Examined, context: Context, table: RoutingTable, at: Instant) -> Decision:
         try:
-            return decide(examined, context, self._catalogue, table, at)
+            return decide(examined, context, self.catalogue, table, at)
         except Exception as why:
             error = self._unexpected(examined.arrival, why)
             return Decision("hold", code=error.code, en=error.en, zh=error.zh)

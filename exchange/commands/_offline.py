@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ from exchange import catalogue, codes, routesfile, settings
 from exchange.catalogue import Catalogue
 from exchange.commands._command import setting
 from exchange.errors import Invalid, NotFound, Rejected
+from exchange.instants import date_at
 from exchange.model import MessageType
+from exchange.ports import microseconds
 from exchange.routesfile import Known, Test
 from exchange.routing import RoutingTable
 from exchange.settings import Installation
@@ -76,10 +77,10 @@ def verdict(payload: bytes, type_name: str, unsigned: bool) -> dict[str, Any]:
     given: dict[str, Any] = {"type": type_name, "edition": "", "valid": False}
     try:
         opened = types.open(payload)
-        type = _named(types, type_name) if type_name else types.identify(opened)
+        type = named(types, type_name) if type_name else types.identify(opened)
     except Rejected as why:
         return given | _told(why)
-    today = datetime.now(UTC).date()
+    today = date_at(microseconds())
     version = types.read(opened, type).version
     edition = types.edition(type, today, version).name
     given |= {"type": type.name, "edition": edition}
@@ -92,7 +93,7 @@ def _told(why: Rejected) -> dict[str, Any]:
     return {"code": why.code, "en": why.en, "zh": why.zh, "findings": [asdict(one) for one in why.findings]}
 
 
-def _named(types: Catalogue, name: str) -> MessageType:
+def named(types: Catalogue, name: str) -> MessageType:
     if name not in types.types:
         raise NotFound(f"no message type {name!r}{suggest(name, types.types)}", f"没有报文类型 {name!r}")
     return types.types[name]

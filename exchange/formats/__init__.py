@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
@@ -79,6 +79,9 @@ class Edition(Strict):
     valid_from: date
     file: Text
     versions: tuple[Text, ...] = ()  # that messages may claim under it; none: every accepted one
+    valid_until: date | None = None  # the day from which on it decides no more
+    certainty: Literal["official", "confirmed", "own"] | None = None  # where it differs from the type's
+    source: str = ""
 
 
 class Documents(Strict):
@@ -210,6 +213,20 @@ class Format(Protocol):
 
     def explain(self, payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
         """List what a schema finds wrong, up to 50; fields named in *personal* are masked. Slow."""
+
+
+@runtime_checkable
+class SchemaSets(Protocol):
+    """What a format can tell besides, where a schema may be a set of files; asked by who installs schemas."""
+
+    def schema_files(self, file: Path, within: Path) -> tuple[list[Path], list[str]]:
+        """Return the files of a set, by its main one, and lines on what is wrong with them."""
+
+    def schema_mistakes(self, file: Path) -> list[str]:
+        """List why a set can't be compiled, as lines with places."""
+
+    def unknown_paths(self, file: Path, type: TypeFile) -> list[str]:
+        """Name the paths of a type's YAML that the schema has no place for; its root's name, where that is unknown."""
 
 
 def nothing_readable(payload: bytes) -> Unreadable:

@@ -335,3 +335,21 @@ class Xml:
         from exchange.formats import _xml_explain
 
         return _xml_explain.explain(payload, file, unsigned=unsigned, personal=personal)
+
+    def schema_files(self, file: Path, within: Path) -> tuple[list[Path], list[str]]:
+        """Return the XSDs of a set, by the main one, and what is wrong with what they refer to."""
+        from exchange.formats import _xml_set
+
+        return _xml_set.files(file, within)
+
+    def schema_mistakes(self, file: Path) -> list[str]:
+        """List why an XSD can't be compiled."""
+        from exchange.formats import _xml_set
+
+        return _xml_set.mistakes(file)
+
+    def unknown_paths(self, file: Path, type: TypeFile) -> list[str]:
+        """Name the paths of a type that an XSD has no place for."""
+        from exchange.formats import _xml_set
+
+        return _xml_set.unknown(file, type)

@@ -13,7 +13,7 @@ import zstandard
 from exchange.errors import NotFound
 from exchange.instants import show_id
 from exchange.model import Generation, Parcel, indexed
-from exchange.ports import Mail
+from exchange.ports import Kept, Mail
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
@@ -165,6 +165,27 @@ class Reader:
             ):
                 found.append(head | ({"answers": facts["answers"]} if facts.get("answers") else {}))
         return found
+
+    def of_type(self, type: str, since_day: int, before: int, limit: int) -> list[Kept]:
+        """Read what is kept of messages of one type, newest first: those before an id, not older than a day."""
+        number = self._all("SELECT number FROM name WHERE text = ?", type)
+        kept: list[Kept] = []
+        for day in self._partitions("day") if number else ():
+            if day < since_day or len(kept) == limit:
+                break
+            query = f"SELECT message FROM envelope_{day} WHERE type = ? AND message < ? ORDER BY message DESC LIMIT ?"
+            try:
+                ids = self._all(query, number[0][0], before, limit - len(kept))
+                kept += [self._kept(message) for (message,) in ids]
+            except (NotFound, sqlite3.OperationalError):
+                if day in self._partitions("day"):
+                    raise  # else retention dropped it just now
+        return kept
+
+    def _kept(self, message: int) -> Kept:
+        _, at, _, _, name, *_ = self._rows.message(message)
+        facts = self._rows.envelope(message) or {}
+        return Kept(message, at, facts.get("sender", ""), name, *self._rows.standing(message))
 
     def _ids(self, state: str, before: int) -> Iterator[int]:
         """Yield ids that may be in *state*, newest first: open states have small tables of their own."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from exchange.errors import StoreError
+from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Generation, Outcome, Parcel, Question
-from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Settled, microseconds
+from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Past, Settled, microseconds
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Connect, Database, connect
@@ -209,8 +210,22 @@ class SqliteStore:
             raise StoreError(f"the store can't be read now: {why}", f"存储暂时不可读：{why}", code="SWX-6030") from why
 
     def _open_reader(self) -> Reader:
-        uri = f"{(self.folder / FILE).resolve().as_uri()}?mode=ro"
-        return Reader(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False), self.folder)
+        return _reader(self.folder)
+
+    @classmethod
+    @contextmanager
+    def past(cls, folder: Path) -> Iterator[Past]:
+        """See ``ports.Past``."""
+        try:
+            reader = _reader(folder)
+        except sqlite3.Error as why:
+            raise NotFound(f"there is no store in {folder}: {why}", f"{folder} 中没有存储：{why}") from why
+        try:
+            yield reader
+        except sqlite3.Error as why:
+            raise StoreError(f"the store can't be read now: {why}", f"存储暂时不可读：{why}", code="SWX-6030") from why
+        finally:
+            reader.close()
 
     def payload(self, message: int, delivery: int | None = None) -> Awaitable[Parcel]:
         """See ``ports.Archive``."""
@@ -252,3 +267,8 @@ class SqliteStore:
     def parties(self) -> Awaitable[Sequence[Mapping[str, Any]]]:
         """See ``ports.Archive``."""
         return self._read("parties")
+
+
+def _reader(folder: Path) -> Reader:
+    uri = f"{(folder / FILE).resolve().as_uri()}?mode=ro"
+    return Reader(sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False), folder)

@@ -1,16 +1,22 @@
-"""What the switch asks of every format, tried on each."""
+"""What the switch asks of every format, tried on each.
+
+``TYPES`` in the environment names a folder of types that are taken along: those of a format that is made elsewhere.
+"""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exchange.catalogue import Sample, load
+from exchange.catalogue import SCHEMAS, Sample, load
 from exchange.errors import Rejected, Unreadable
 from exchange.formats import Format, Opened
 
-CATALOGUE = load()
+CATALOGUE = load(SCHEMAS, *([Path(os.environ["TYPES"])] if os.environ.get("TYPES") else []))
 FORMATS: dict[str, Format] = {type.format: type.spec.format for type in CATALOGUE.types.values()}
 VALID = [sample for sample in CATALOGUE.samples() if not sample.code]
 PAYLOADS = {name: [s.path.read_bytes() for s in VALID if CATALOGUE.types[s.type].format == name] for name in FORMATS}

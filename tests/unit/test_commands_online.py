@@ -62,6 +62,7 @@ ANSWERS: dict[str, Any] = {
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
     "routes.history": [GENERATION],
+    "schema.reload": {"types": 129, "changed": {"CEB311Message": ["202205", "2027"]}},
     "routes.current": GENERATION | {"text": "", "diff": ["-a", "+b"]},
 }
 
@@ -117,6 +118,7 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),
+    "schema reload --reason why": ("schema.reload", {"reason": "why"}),
     "routes rollback 6 --reason why": ("routes.rollback", {"number": 6, "reason": "why"}),
 }  # fmt: skip
 

@@ -34,6 +34,7 @@ BAD: dict[str, Mapping[str, Any]] = {
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
     "routes.rollback": {},
+    "schema.reload": {"folder": "types"},
 }
 
 
