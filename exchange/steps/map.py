@@ -151,8 +151,8 @@ def transformed(map: Compiled, values: Mapping[str, str], parcel: Parcel, about:
 
 def _refused(map: Compiled, findings: list[Finding]) -> Rejected:
     return Rejected(
-        f"the message lacks what {map.file.target.type} needs",
-        f"报文内容不足以转换为 {map.file.target.type}",
+        f"the message can't be turned into {map.file.target.type}: every reason is listed",
+        f"报文无法转换为 {map.file.target.type}，原因已全部列出",
         code="SWX-1080",
         findings=findings,
     )

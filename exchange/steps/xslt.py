@@ -40,6 +40,7 @@ NEAR: Final = 64 * 1024 * 1024  # bytes: who came so near to the bound failed fo
 SHOWN: Final = 200  # characters of what libxslt says
 XSL: Final = "{http://www.w3.org/1999/XSL/Transform}"
 FACTS: Final = ("id", "message", "at", "receiver", "type")
+TAKEN: Final = "profile_run"  # by lxml
 
 _ELSEWHERE: Final = ("import", "include", "document")
 _EXPRESSIONS: Final = ("select", "match", "test", "use", "count", "from", "value")
@@ -59,6 +60,10 @@ _AVT: Final = re.compile(r"\{([^{}]*)\}")
 _CALL: Final = re.compile(r"([\w.-]+(?::[\w.-]+)?)\s*\(")
 _EMPTY: Final = ("unknown error", "runtime error")  # what libxslt says besides what it means
 _MEMORY: Final = re.compile(r"memory|alloc|copy \S+ failed", re.IGNORECASE)
+_Control: Any = etree.XSLTAccessControl
+_NOTHING: Final = _Control(
+    read_file=False, write_file=False, create_dir=False, read_network=False, write_network=False
+)
 _NAME: Final = re.compile(r"[^\W\d][\w.-]*")
 
 
@@ -85,10 +90,10 @@ class Xslt:
         if problems:
             raise ValueError("\n".join(problems))
         try:
-            self._transform = etree.XSLT(tree, access_control=etree.XSLTAccessControl.DENY_ALL, regexp=False)
+            self._transform = etree.XSLT(tree, access_control=_NOTHING, regexp=False)
         except etree.LxmlError as why:
             raise ValueError(_told(self._file, why)) from None
-        self._values = {name: etree.XSLT.strparam(value) for name, value in options.values.items()}
+        self._values: dict[str, Any] = {name: etree.XSLT.strparam(value) for name, value in options.values.items()}
         self._type = options.type
 
     def apply(self, parcel: Parcel, about: About) -> Parcel:
@@ -102,15 +107,15 @@ class Xslt:
             "receiver": (receiver.ids[0] if receiver.ids else receiver.code) if receiver else "",
             "type": about.type.name,
         }
-        said = {name: etree.XSLT.strparam(text) for name, text in facts.items()}
+        said: dict[str, Any] = {name: etree.XSLT.strparam(text) for name, text in facts.items()}
         bound = _size() + LIMIT_MEMORY
         try:
             with _bounded(bound):
-                payload = bytes(self._transform(root, **self._values, **said))
+                payload = bytes(self._transform(root, **self._values | said))
         except MemoryError:
             raise _too_large() from None
         except etree.LxmlError as why:
-            raise (_too_large() if _size("VmPeak") > bound - NEAR else self._failed(why)) from None
+            raise (_too_large() if _starved(why, bound) else self._failed(why)) from None
         if len(payload) > LIMIT_RESULT:
             raise _too_large()
         if not payload.strip():
@@ -120,8 +125,6 @@ class Xslt:
 
     def _failed(self, why: etree.LxmlError | None) -> Rejected:
         text = _told(self._file, why) if why is not None else f"{self._file.name}: the result is empty"
-        if why is not None and _MEMORY.search(text):
-            return _too_large()
         return Rejected(
             f"the stylesheet makes nothing of this message: {text}",
             f"样式表无法转换本报文：{text}",
@@ -130,7 +133,7 @@ class Xslt:
 
 
 def _free(name: str) -> bool:
-    return bool(_NAME.fullmatch(name)) and name not in FACTS
+    return bool(_NAME.fullmatch(name)) and name not in (*FACTS, TAKEN)
 
 
 def _read(file: Path) -> etree._ElementTree:
@@ -143,11 +146,11 @@ def _read(file: Path) -> etree._ElementTree:
         raise ValueError(f"{file}: {why}") from None
 
 
-def _mistakes(tree: etree._ElementTree) -> Iterator[tuple[int | None, str]]:
+def _mistakes(tree: etree._ElementTree) -> Iterator[tuple[int, str]]:
     """Yield what a stylesheet may not do, by line."""
     root = tree.getroot()
     if root.tag not in (f"{XSL}stylesheet", f"{XSL}transform"):
-        yield root.sourceline, "this is no XSLT stylesheet"
+        yield 1, "this is no XSLT stylesheet"
     for element in root.iter("*"):
         line: Any = element.sourceline
         yield from ((line, told) for told in _told_of(element))
@@ -204,13 +207,24 @@ def _size(which: str = "VmSize") -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(which))
 
 
+def _starved(why: etree.LxmlError, bound: int) -> bool:
+    """Tell whether a transformation failed for want of memory: libxslt seldom says so, and then nothing else."""
+    _, told = _messages(why)
+    return bool(_MEMORY.search(" ".join(told))) or (not told and _size("VmPeak") > bound - NEAR)
+
+
 def _told(file: Path, why: etree.LxmlError) -> str:
     """Return what libxslt says, and the line of the stylesheet that it says it of."""
+    line, told = _messages(why)
+    text = " ".join("; ".join(told or [str(why)]).split())[:SHOWN]
+    return f"{file.name}:{line}: {text}" if line else f"{file.name}: {text}"
+
+
+def _messages(why: etree.LxmlError) -> tuple[int, list[str]]:
     log: Any = why.error_log
     entries = list(log)
-    line = next((f":{entry.line}" for entry in entries if entry.line > 0), "")
-    told = dict.fromkeys(entry.message for entry in entries if not entry.message.startswith(_EMPTY))
-    return f"{file.name}{line}: {' '.join('; '.join(told or [str(why)]).split())[:SHOWN]}"
+    line = next((entry.line for entry in entries if entry.line > 0), 0)
+    return line, list(dict.fromkeys(entry.message for entry in entries if not entry.message.startswith(_EMPTY)))
 
 
 def _too_large() -> Rejected:

@@ -1,0 +1,149 @@
+"""Every map of ours makes of every sample what stands in ``tests/unit/maps``, as the schema of its target wants it.
+
+``python -m tests.unit.test_maps`` writes these files anew, for whoever changes a map to read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from exchange.catalogue import Sample, load
+from exchange.errors import Rejected
+from exchange.model import Parcel, Party
+from exchange.steps import About
+from exchange.steps._map_compile import Compiled
+from exchange.steps._map_compile import load as load_map
+from exchange.steps.map import SCHEMAS, Map, MapOptions
+
+CATALOGUE = load()
+GOLDEN = Path(__file__).parent / "maps"
+MAPS = sorted(SCHEMAS.glob("*/*/maps/*.yaml"))
+COMPILED: dict[str, Compiled] = {file.stem: load_map(file) for file in MAPS}
+GIVEN = {"dxpId": "DXPENT0000000001"}
+AT, MESSAGE, ON = 1_795_312_800_000_000, (20779 << 40) + 42, date(2026, 11, 22)  # 2026-11-22 10:00 in Beijing
+
+
+def step(name: str) -> Map:
+    values = {need: GIVEN[need] for need in COMPILED[name].file.needs}
+    return Map(MapOptions.model_validate({"map": name, "with": values}), Path())
+
+
+def made(name: str, payload: bytes, file: str) -> Parcel:
+    """Apply a map as a route would."""
+    opened = CATALOGUE.open(payload)
+    type = CATALOGUE.identify(opened)
+    receiver = Party("PARTNER", "enterprise", ids=("PARTNER-ID",))
+    return step(name).apply(Parcel(file, payload), About(CATALOGUE.read(opened, type), type, receiver, AT, MESSAGE))
+
+
+def cases() -> Iterator[tuple[str, Sample]]:
+    for name, compiled in COMPILED.items():
+        for sample in CATALOGUE.samples():
+            if sample.type in compiled.file.source.type and not sample.code:
+                yield name, sample
+
+
+CASES = list(cases())
+
+
+def golden(name: str, sample: Sample) -> tuple[Path, bytes]:
+    """Return what a map makes of a sample, as it is kept: JSON indented, or the list of what is wrong."""
+    at = GOLDEN / name / sample.path.stem
+    try:
+        parcel = made(name, sample.path.read_bytes(), sample.path.name)
+    except Rejected as why:
+        lines = [f"{why.code} {why.en}", *(f"{f.code} {f.pointer} ({f.line}): {f.en} / {f.zh}" for f in why.findings)]
+        return at.with_name(f"{at.name}.wrong"), "".join(f"{line}\n" for line in lines).encode()
+    suffix, payload = Path(parcel.name).suffix, parcel.read()
+    if suffix == ".json":
+        payload = (json.dumps(json.loads(payload), ensure_ascii=False, indent=2) + "\n").encode()
+    return at.with_name(at.name + suffix), payload
+
+
+@pytest.mark.parametrize(("name", "sample"), [pytest.param(*c, id=f"{c[0]}-{c[1].path.name}") for c in CASES])
+def test_a_map_makes_of_a_sample_what_is_kept(name: str, sample: Sample) -> None:
+    file, payload = golden(name, sample)
+    assert file.is_file(), f"{file.name} is new: run python -m tests.unit.test_maps and read what it writes"
+    assert payload.decode("utf-8", "replace") == file.read_bytes().decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(("name", "sample"), [pytest.param(*c, id=f"{c[0]}-{c[1].path.name}") for c in CASES])
+def test_what_a_map_makes_is_a_valid_message_of_its_target(name: str, sample: Sample) -> None:
+    try:
+        parcel = made(name, sample.path.read_bytes(), sample.path.name)
+    except Rejected:
+        return
+    opened = CATALOGUE.open(parcel.read())
+    type = CATALOGUE.identify(opened)
+    assert type.name == COMPILED[name].file.target.type == parcel.headers["type"]
+    envelope = CATALOGUE.read(opened, type)
+    assert CATALOGUE.valid(opened, type, on=ON, version=envelope.version)
+    assert envelope.own_id
+    assert envelope.documents
+
+
+@pytest.mark.parametrize("file", MAPS, ids=lambda file: file.stem)
+def test_a_map_names_types_formats_and_schemas_of_the_catalogue(file: Path) -> None:
+    map = COMPILED[file.stem].file
+    sides = [(name, map.source.format, map.source.file) for name in map.source.type]
+    for name, format, schema in [*sides, (map.target.type, map.target.format, map.target.file)]:
+        type = CATALOGUE.types[name]
+        assert type.format == format
+        assert (file.parent / schema).resolve() in {
+            (type.spec.folder / edition.file).resolve() for edition in type.spec.editions
+        }
+
+
+@pytest.mark.parametrize("file", MAPS, ids=lambda file: file.stem)
+def test_a_map_stands_beside_the_types_it_starts_from_and_succeeds_with_one_of_their_samples(file: Path) -> None:
+    assert file.stem.endswith(f"-{COMPILED[file.stem].file.target.type}")
+    for name in COMPILED[file.stem].file.source.type:
+        assert CATALOGUE.types[name].spec.folder.resolve() == file.parent.parent.resolve()
+    kept = list((GOLDEN / file.stem).iterdir())
+    assert [one for one in kept if one.suffix != ".wrong"]
+
+
+def test_nothing_is_kept_that_no_map_makes() -> None:
+    wanted = {golden(*case)[0] for case in CASES}
+    assert {file for file in GOLDEN.rglob("*") if file.is_file()} == wanted
+
+
+# -- there and back ----------------------------------------------------------------------------------------------
+
+
+def test_orders_survive_the_way_through_a_table_and_back() -> None:
+    table = SCHEMAS / "customs" / "ceb-table" / "samples" / "valid" / "CEB311-Table--full-utf8-bom.csv"
+    orders = made("CEB311-Table-CEB311Message", table.read_bytes(), table.name)
+    back = made("CEB311Message-CEB311-Table", orders.read(), orders.name)
+    again = made("CEB311-Table-CEB311Message", back.read(), back.name)
+    ids = b"guid"
+    assert [part for part in again.read().split(b"<ceb:") if not part.startswith((ids, b"CEB311Message"))] == [
+        part for part in orders.read().split(b"<ceb:") if not part.startswith((ids, b"CEB311Message"))
+    ]
+    rows = [line.split(",")[:1] for line in back.read().decode("utf-8-sig").splitlines()]
+    assert rows[0] == ["进口订单导入表"]
+
+
+@pytest.mark.parametrize("sample", ["MOT-IFCSUM--full-gbk", "MOT-IFCSUM--minimal"])
+def test_what_is_known_of_a_manifest_survives_the_way_to_json_and_back(sample: str) -> None:
+    file = SCHEMAS / "mot" / "platform" / "samples" / "valid" / f"{sample}.txt"
+    there = made("MOT-IFCSUM-CargoManifest", file.read_bytes(), file.name)
+    back = made("CargoManifest-MOT-IFCSUM", there.read(), there.name)
+    again = json.loads(made("MOT-IFCSUM-CargoManifest", back.read(), back.name).read())
+    before = json.loads(there.read())
+    assert again.pop("createdDateTime")[:16] == before.pop("createdDateTime")[:16]  # platform files tell minutes
+    assert again == before
+
+
+if __name__ == "__main__":
+    for case in CASES:
+        file, payload = golden(*case)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(payload)
+    for stale in {file for file in GOLDEN.rglob("*") if file.is_file()} - {golden(*case)[0] for case in CASES}:
+        stale.unlink()
