@@ -130,6 +130,8 @@ class _Compiling:
             self._mistake((*at, odd[0]), "a block of rows writes no value of its own")
             return None
         loop = self._path((*at, "each"), row.each, loops, self.source.loop) if row.each else None
+        if row.each and loop is None:
+            return None
         inner = (*loops, row.each) if row.each else loops
         try:
             enter, kept = self.target.enter(row.to, base, bool(row.each))
@@ -203,16 +205,17 @@ class _Compiling:
 
     def _codes(self, row: Row, at: At) -> tuple[Mapping[str, str] | None, str]:
         table = row.codes
-        if isinstance(table, str):
-            if table not in self.file.tables:
-                self._mistake((*at, "codes"), f"there is no table {table!r}{suggest(table, self.file.tables)}")
+        if row.table:
+            table = self.file.tables.get(row.table)
+            if table is None or row.codes is not None:
+                text = f"there is no table {row.table!r}{suggest(row.table, self.file.tables)}"
+                self._mistake((*at, "table"), "either 'codes' or 'table'" if table else text)
                 return None, ERROR
-            table = self.file.tables[table]
         if table is None:
             return None, ERROR
         other = table.get(ELSE, ERROR)
         if other not in (ERROR, KEEP, DROP) and not other.startswith("="):
-            self._mistake((*at, "codes"), f"'*' is {ERROR}, {KEEP}, {DROP}, or = and a text")
+            self._mistake(at, f"'*' is {ERROR}, {KEEP}, {DROP}, or = and a text")
         return {code: text for code, text in table.items() if code != ELSE}, other
 
     def _path(self, at: At, path: str, base: Base, compile: Callable[[str, Base], Any]) -> Any:
@@ -234,6 +237,6 @@ def _reading(look: Look, up: int) -> Callable[[Run], str]:
 
 def _values_of(row: Row) -> list[tuple[str, Any]]:
     return [
-        ("from", row.source), ("count", row.count), ("codes", row.codes), ("as", row.shape), ("pad", row.pad),
-        ("join", row.join), ("cut", row.cut),
+        ("from", row.source), ("count", row.count), ("codes", row.codes), ("table", row.table), ("as", row.shape),
+        ("pad", row.pad), ("join", row.join), ("cut", row.cut),
     ]  # fmt: skip

@@ -242,11 +242,14 @@ class ToEdifact:
         return segment
 
     def _known(self, place: Single) -> bool:
+        """Tell whether the version has such a place; a composite needs the number of a component."""
         if place.tag == "UNB":
             return place.element in (2, 3) or place.element > 5
         slots = self._tables.directory.get(place.tag, ())
-        fits = place.element <= len(slots) and place.last <= len(slots[place.element - 1].parts)
-        return fits and place.tag in self._tables.structure.tags - {"UNH", "UNT"}
+        if place.element > len(slots) or place.tag not in self._tables.structure.tags - {"UNH", "UNT"}:
+            return False
+        parts = len(slots[place.element - 1].parts)
+        return place.last <= parts if place.first else parts == 1
 
 
 def _fill(segment: Segment, element: int, part: int, text: str) -> None:

@@ -72,7 +72,8 @@ class Row(Strict):
     rows: tuple[Row, ...] = ()
     join: str | None = None
     cut: int | None = Field(None, ge=1)
-    codes: Text | Codes | None = None
+    codes: Codes | None = None
+    table: str = ""
     shape: Annotated[str, BeforeValidator(_shape)] = Field("", alias="as")
     pad: str = ""
     use: Literal["M", "C"] = "C"
@@ -89,7 +90,7 @@ class MapFile(Strict):
     needs: tuple[Text, ...] = ()  # values that the route must give
     zone: Annotated[str, Field(pattern=r"^[-+](0[0-9]|1[0-4]):[0-5][0-9]$")] = "+08:00"
     tables: dict[Text, Codes] = Field(default_factory=dict)
-    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    rows: tuple[Row, ...]
 
 
 def read_map(file: Path) -> tuple[Document, MapFile]:

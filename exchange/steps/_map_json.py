@@ -46,6 +46,8 @@ class _Shape:
         properties = node.get("properties", {})
         if step in properties:
             return self._plain(properties[step])
+        if step.isdigit():  # of a list, whose items this is about already
+            return node
         return None if properties and node.get("additionalProperties") is False else ANYTHING
 
     def _plain(self, node: Any, *, items: bool = True) -> dict[str, Any]:

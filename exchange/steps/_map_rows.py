@@ -144,18 +144,23 @@ class Single:
         if self.cut is not None:
             text = text[: self.cut].rstrip()
         if text and self.codes is not None:
-            text = self._coded(run, part, text)
+            coded = self._coded(run, part, text)
+            if coded is None:
+                return
+            text = coded
         if text:
             self._written(run, part, text, here)
         elif self.must:
             run.note("required", self.parts[0].path, self.to, up=self.parts[0].up)
 
-    def _coded(self, run: Run, part: Part, text: str) -> str:
+    def _coded(self, run: Run, part: Part, text: str) -> str | None:
+        """Return what a code becomes, or None for one that is an error."""
         found = (self.codes or {}).get(text)
         if found is not None:
             return found
         if self.other == "error":
             run.note("code", part.path, self.to, value=text, up=part.up)
+            return None
         return text if self.other == "keep" else self.other[1:] if self.other.startswith("=") else ""
 
     def _written(self, run: Run, part: Part, text: str, here: Any) -> None:

@@ -33,7 +33,7 @@ A map (models in ``exchange.steps._map_file``)::
         rows:
           - {to: /eventID, from: [$message, $number], join: "-"}    # all of them that say something, joined
           - {to: /eventDateTime, from: "DTM[1.1=7]/1.2", as: instant, use: M}     # M: an error if nothing is there
-          - {to: /equipmentEventTypeCode, from: ../BGM/1.1, codes: gate}  # ../ is the loop around, or the top
+          - {to: /equipmentEventTypeCode, from: ../BGM/1.1, table: gate}  # ../ is the loop around, or the top
           - {to: /remark, from: FTX/4.1, cut: 100}          # no more than so many characters
 
 Paths are those of the format (``exchange.formats.edifact`` and so on; what is special about loops is told in
@@ -45,9 +45,10 @@ What a row does, in this order: ``from`` (or ``count: EQD``, the number of turns
 counts, later ones for the same place are passed over. A row with ``each`` and no ``rows`` writes one value at each
 turn. A block without ``each`` keeps rows together: they write an object of their own (``to``), or depend on ``where``.
 
-``codes``: what isn't listed is an error; ``"*"``: ``error``, ``keep`` (as it is), ``drop`` (the row says nothing), or
-a text behind ``=``. ``as``: instant (ISO 8601 with an offset), day, YYYYMMDD, YYMMDD, YYYYMMDDhhmm, YYYYMMDDhhmmss,
-number and integer (numbers in JSON), decimal (a number as text), guid (always the same one for the same text), upper.
+``codes`` is a table of codes, ``table`` the name of one. What it doesn't list is an error; ``"*"`` says otherwise:
+``error``, ``keep`` (as it is), ``drop`` (the row says nothing), or a text behind ``=``. ``as``: instant (ISO 8601 with
+an offset), day, YYYYMMDD, YYMMDD, YYYYMMDDhhmm, YYYYMMDDhhmmss, number and integer (numbers in JSON), decimal (a number
+as text), guid (always the same one for the same text), upper.
 
 ``$id`` is the sender's id of the message, ``$message`` the switch's, ``$at`` the instant when this is done,
 ``$receiver`` who gets the result, ``$digest`` the first 16 digits of the payload's SHA-256, ``$number`` the turn of the
@@ -61,7 +62,6 @@ result is judged by the target's schema before it goes on: SWX-1081. Nothing her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -97,7 +97,7 @@ class Map:
     def __init__(self, options: MapOptions, folder: Path) -> None:
         """Find and compile the map. Raises ValueError with every mistake."""
         try:
-            self._map = _loaded(located(options.map, folder))
+            self._map = load(located(options.map, folder))
         except ConfigurationError as why:
             raise ValueError("\n".join(why.problems)) from None
         self._values = options.values
@@ -178,6 +178,3 @@ def located(name: str, folder: Path) -> Path:
     if name not in found:
         raise ValueError(f"there is no map {name!r}{suggest(name, found)}: a file of yours ends with .yaml")
     return found[name]
-
-
-_loaded = cache(load)

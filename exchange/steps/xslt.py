@@ -10,7 +10,8 @@ switch's), ``at``, ``receiver`` and ``type``, and what ``with`` says. ``xsl:mess
 in the stylesheet's own words.
 
 It runs in the worker process, whose deadline bounds its time. Here its depth is bounded (libxslt's own limit), the
-size of what it makes, and the memory that it takes for that on the way.
+size of what it makes, and the memory that it takes for that on the way: where libxslt goes on without memory, until
+the deadline ends it.
 """
 
 from __future__ import annotations
@@ -61,9 +62,7 @@ _CALL: Final = re.compile(r"([\w.-]+(?::[\w.-]+)?)\s*\(")
 _EMPTY: Final = ("unknown error", "runtime error")  # what libxslt says besides what it means
 _MEMORY: Final = re.compile(r"memory|alloc|copy \S+ failed", re.IGNORECASE)
 _Control: Any = etree.XSLTAccessControl
-_NOTHING: Final = _Control(
-    read_file=False, write_file=False, create_dir=False, read_network=False, write_network=False
-)
+_NOTHING: Final = _Control(read_file=False, write_file=False, create_dir=False, read_network=False, write_network=False)
 _NAME: Final = re.compile(r"[^\W\d][\w.-]*")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ CATALOGUE = load()
 GOLDEN = Path(__file__).parent / "maps"
 MAPS = sorted(SCHEMAS.glob("*/*/maps/*.yaml"))
 COMPILED: dict[str, Compiled] = {file.stem: load_map(file) for file in MAPS}
-GIVEN = {"dxpId": "DXPENT0000000001"}
+GIVEN = {"dxpId": "DXPENT0000000001", "sender": "SWITCH"}
 AT, MESSAGE, ON = 1_795_312_800_000_000, (20779 << 40) + 42, date(2026, 11, 22)  # 2026-11-22 10:00 in Beijing
 
 
+@cache
 def step(name: str) -> Map:
     values = {need: GIVEN[need] for need in COMPILED[name].file.needs}
     return Map(MapOptions.model_validate({"map": name, "with": values}), Path())
@@ -138,6 +140,21 @@ def test_what_is_known_of_a_manifest_survives_the_way_to_json_and_back(sample: s
     before = json.loads(there.read())
     assert again.pop("createdDateTime")[:16] == before.pop("createdDateTime")[:16]  # platform files tell minutes
     assert again == before
+
+
+def test_statuses_survive_the_way_to_events_and_back_but_for_what_events_have_no_word_for() -> None:
+    file = SCHEMAS / "smdg" / "containers" / "samples" / "valid" / "IFTSTA--several-statuses.edi"
+    events = made("IFTSTA-LogisticsEvent", file.read_bytes(), file.name)
+    back = made("LogisticsEvent-IFTSTA", events.read(), events.name)
+    again = json.loads(made("IFTSTA-LogisticsEvent", back.read(), back.name).read())
+    before = json.loads(events.read())
+    for message in (before, again):
+        for event in message["events"]:
+            del event["eventID"]
+    assert (before.pop("sender"), again.pop("sender")) == ("TESTTERM", "SWITCH")
+    assert again == before
+    assert back.read().startswith(b"UNB+UNOY:4+SWITCH+PARTNER-ID+20261122:1000+26112216'\r\nUNH+1+IFTSTA:D:95B:UN'")
+    assert back.read().endswith(b"UNT+25+1'\r\nUNZ+1+26112216'\r\n")
 
 
 if __name__ == "__main__":
