@@ -47,17 +47,23 @@ class _Whole:
         return self.payload.messages[0]
 
     def named(self, tag: str) -> list[Any]:
-        if self._first is None:
-            self._first = self.make(self.message)
-        return self._first.named(tag)
+        return self._made(self.message).named(tag)
 
     def parts(self, tag: str) -> Iterator[Group]:
         for message in self.payload.messages:
-            group = self.make(message)
+            group = self._made(message)
             if tag == "UNH":
                 yield group
             else:
                 yield from group.parts(tag)
+
+    def _made(self, message: Message) -> Group:
+        """Return the groups of a message; those of the first are kept, which rows outside of loops ask for."""
+        if message is not self.message:
+            return self.make(message)
+        if self._first is None:
+            self._first = self.make(message)
+        return self._first
 
 
 class FromEdifact:

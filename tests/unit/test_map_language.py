@@ -14,6 +14,8 @@ from exchange.model import Envelope, MessageType, Parcel, Party
 from exchange.steps import About
 from exchange.steps import _map_rows as rows_of
 from exchange.steps._map_compile import load
+from exchange.steps._map_file import MapFile, Row
+from exchange.steps._map_values import SHAPES
 from exchange.steps.map import SCHEMAS, Map, MapOptions
 
 AT, MESSAGE = 1_795_312_800_000_000, (20779 << 40) + 42  # 2026-11-22 10:00 in Beijing
@@ -368,3 +370,28 @@ def test_what_the_target_requires_and_no_row_fills_in_is_a_mistake(
 ) -> None:
     told = told_of(tmp_path, "json", format, f'  - {{to: "{path}", from: "=1"}}\n')
     assert told == [f"rows: no row fills in {place}" for place in missing]
+
+
+# -- the reference page ------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_reference_page_does_what_it_says(tmp_path: Path) -> None:
+    page = (SCHEMAS.parent / "docs" / "reference" / "maps.md").read_text("utf-8").partition("## A complete example")[2]
+    blocks = dict(re.findall(r"```(\w+)\n(.*?)```", page.partition("\n## ")[0], re.DOTALL))
+    tables = SCHEMAS / "smdg" / "containers" / "tables" / "CODECO-UN.yaml"
+    (tmp_path / "status.yaml").write_text(blocks["yaml"].replace("CODECO-UN.yaml", str(tables)))
+    (tmp_path / "GatePass.json").write_text(blocks["json"])
+    map = Map(MapOptions(map="status.yaml"), tmp_path)
+    report = blocks["edifact"].encode()
+    assert json.loads(map.apply(Parcel("m.edi", report), about()).read()) == json.loads(blocks["result"])
+    with pytest.raises(Rejected) as why:
+        map.apply(Parcel("m.edi", report.replace(b"DTM+7:202611220850:203'\n", b"")), about())
+    assert [f"{f.code} {f.pointer}: {f.en}\n" for f in why.value.findings] == [blocks["wrong"]]
+
+
+def test_the_reference_page_tells_every_key_of_a_row() -> None:
+    page = (SCHEMAS.parent / "docs" / "reference" / "maps.md").read_text("utf-8")
+    for name, field in (*Row.model_fields.items(), *MapFile.model_fields.items()):
+        assert f"`{field.alias or name}" in page, name
+    for shape in SHAPES:
+        assert f"`{shape}`" in page, shape
