@@ -112,7 +112,8 @@ class FromEdifact:
 
     def pointer(self, place: Any, turns: Sequence[Turn], path: str) -> tuple[str, int | None]:
         """Point the way that CONTRL needs it."""
-        line = place.lines[0] if isinstance(place, Group) else place.message.line
+        inside = isinstance(place, Group) and not path.startswith("/")
+        line = place.lines[0] if inside else place.message.line
         where = _FILTERS.sub("", path).lstrip("/")
         return f"{place.message.pointer}/{where}" if where else place.message.pointer, line
 
