@@ -7,7 +7,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from exchange.errors import ConfigurationError, Unreadable
 from exchange.formats import Format, Schema
@@ -78,7 +78,10 @@ def load(path: Path) -> Compiled:
         raise ConfigurationError(problems)
     schema_file = path.parent / file.target.file
     format = sides["to"].format
-    schema, unsigned = _unsigned(format, schema_file)
+    try:
+        schema, unsigned = _unsigned(format, schema_file)
+    except ValueError as why:
+        raise ConfigurationError([document.problem(("to", "file"), str(why))]) from None
     return Compiled(file, sides["from"], sides["to"], zone_of(file.zone), lines, schema, schema_file, unsigned)
 
 
@@ -90,7 +93,7 @@ def _unsigned(format: Format, file: Path) -> tuple[Schema, bool]:
         return format.schema(file, unsigned=False), False
 
 
-@define
+@frozen
 class _Compiling:
     """One map on its way; mistakes are collected."""
 
@@ -99,7 +102,6 @@ class _Compiling:
     source: Source
     target: Target
     problems: list[str]
-    _tables: set[str] = field(factory=set)
 
     def rows(self, rows: Sequence[Row], at: At, loops: Base, base: Base) -> list[Line]:
         """Compile rows that stand in these loops of the source and write below *base*."""

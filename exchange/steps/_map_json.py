@@ -114,7 +114,8 @@ class ToJson:
 
     def __init__(self, row: TargetRow, file: Path) -> None:
         self.format, self._shape = Json(), _Shape(file)
-        self._used: set[tuple[str, ...]] = set()
+        self._around: set[tuple[str, ...]] = set()  # objects that are written
+        self._values: set[tuple[str, ...]] = set()
 
     def root(self) -> dict[str, Any]:
         """Return an object."""
@@ -122,33 +123,18 @@ class ToJson:
 
     def put(self, path: str, base: Base) -> Put:
         """Compile a pointer; where the schema has a list, each row adds to it."""
-        if self._shape.listed(_whole(path, base)):
-            return self.add(path, base)
-        *around, name = self._compiled(path, base)
-
-        def put(here: dict[str, Any], value: Any) -> None:
-            for step in around:
-                here = here.setdefault(step, {})
-            here.setdefault(name, value)
-
-        return put
+        return self.add(path, base) if self._shape.listed(_whole(path, base)) else self._setting(path, base, True)
 
     def add(self, path: str, base: Base) -> Put:
         """Compile a pointer to a list."""
-        *around, name = self._compiled(path, base)
-
-        def add(here: dict[str, Any], value: Any) -> None:
-            for step in around:
-                here = here.setdefault(step, {})
-            here.setdefault(name, []).append(value)
-
-        return add
+        return self._adding(path, base, True)
 
     def enter(self, path: str, base: Base, loop: bool) -> tuple[Enter, Keep]:
         """Write an object, which is kept where anything was written into it."""
         if not path:
             return same, keep
-        put: Callable[[Any, Any], None] = (self.add if loop else self.put)(path, base)
+        listed = loop or self._shape.listed(_whole(path, base))
+        put = (self._adding if listed else self._setting)(path, base, False)
         return (lambda here, turn: {}), (lambda around, inner: put(around, inner) if inner else None)
 
     def missing(self) -> list[str]:
@@ -159,15 +145,39 @@ class ToJson:
         """Return JSON in UTF-8, on one line."""
         return json.dumps(root, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
-    def _compiled(self, path: str, base: Base) -> list[str]:
-        steps = _checked(self._shape, path, base)
-        self._used.add(tuple(_whole(path, base)))
+    def _setting(self, path: str, base: Base, value: bool) -> Callable[[Any, Any], None]:
+        *around, name = self._compiled(path, base, value)
+
+        def put(here: dict[str, Any], value: Any) -> None:
+            for step in around:
+                here = here.setdefault(step, {})
+            here.setdefault(name, value)
+
+        return put
+
+    def _adding(self, path: str, base: Base, value: bool) -> Callable[[Any, Any], None]:
+        *around, name = self._compiled(path, base, value)
+
+        def add(here: dict[str, Any], value: Any) -> None:
+            for step in around:
+                here = here.setdefault(step, {})
+            here.setdefault(name, []).append(value)
+
+        return add
+
+    def _compiled(self, path: str, base: Base, value: bool) -> list[str]:
+        """Split a path. Raises ValueError where another one has a value above or below."""
+        steps, whole = _checked(self._shape, path, base), tuple(_whole(path, base))
+        around = {whole[:depth] for depth in range(1, len(whole))} | (set() if value else {whole})
+        if around & self._values or (value and whole in self._around):
+            raise ValueError(path)
+        self._around |= around
+        self._values |= {whole} if value else set()
         return steps
 
     def _missing(self) -> Iterator[str]:
-        filled = {steps[:depth] for steps in self._used for depth in range(len(steps) + 1)}
-        written = {steps[:depth] for steps in self._used for depth in range(len(steps))}
-        for steps in written:
+        filled = self._around | self._values
+        for steps in {(), *self._around}:
             for name in (self._shape.at(steps) or ANYTHING).get("required", ()):
                 if (*steps, name) not in filled:
                     yield "/" + "/".join((*steps, name))

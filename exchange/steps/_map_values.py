@@ -35,8 +35,7 @@ MOST: Final = 40  # characters of a number
 def moment(text: str, zone: tzinfo) -> tuple[datetime, bool]:
     """Read an instant or a day; tell whether a time of day was given. Raises ValueError.
 
-    >>> utc = timezone.utc
-    >>> [moment(t, utc)[0].isoformat() for t in ("261122:0900", "2026/11/22 9:00", "2026-11-22T09:00:00.5Z")]
+    >>> [moment(t, UTC)[0].isoformat() for t in ("261122:0900", "2026/11/22 9:00", "2026-11-22T09:00:00.5Z")]
     ['2026-11-22T09:00:00+00:00', '2026-11-22T09:00:00+00:00', '2026-11-22T09:00:00.500000+00:00']
     """
     digits = text.replace(":", "") if text.count(":") == 1 and "-" not in text and "/" not in text else text
