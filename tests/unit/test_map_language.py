@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,16 @@ def test_the_result_has_a_name_and_a_type_of_its_own_and_the_original_is_untouch
     made = step(tmp_path, "  - {to: /x, from: /a}\n").apply(given, about())
     assert (made.name, made.headers) == ("GATE-1.json", {"id": "7", "type": "B"})
     assert given == Parcel("GATE-1.edi", b'{"a": "1"}', {"id": "7", "type": "A"})
+
+
+def test_options_and_what_is_wrong_pass_between_processes(tmp_path: Path) -> None:
+    step(tmp_path, "  - {to: /x, from: /a, use: M}\n")
+    options = pickle.loads(pickle.dumps(MapOptions(map="try.yaml")))
+    with pytest.raises(Rejected) as why:
+        Map(options, tmp_path).apply(Parcel("m", b"{}"), about())
+    again = pickle.loads(pickle.dumps(why.value))
+    assert (again.code, again.en, again.zh) == (why.value.code, why.value.en, why.value.zh)
+    assert again.findings == why.value.findings
 
 
 # -- what is wrong with a message --------------------------------------------------------------------------------
