@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs import _figures, _lives, _reference, _schemas, _settings
+from docs import _figures, _lives, _maps, _reference, _schemas, _settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 Write = Callable[[], str]
@@ -34,6 +34,7 @@ BLOCKS: Final[Mapping[tuple[str, str], Write]] = {
     ("README.md", "figures"): _figures.english,
     ("README.zh.md", "figures"): _figures.chinese,
     ("docs/explanation/performance.md", "figures"): _figures.ratios,
+    ("docs/reference/maps.md", "maps"): _maps.table,
     ("docs/explanation/guarantees.md", "life of a message"): _lives.message,
     ("docs/explanation/guarantees.md", "life of a delivery"): _lives.delivery,
 }

@@ -36,13 +36,15 @@ _START = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*+[{\[]")
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 
 
-def _steps(pointer: str) -> list[str]:
+def steps_of(pointer: str) -> list[str]:
+    """Split a JSON Pointer. Raises ValueError."""
     if not _POINTER.fullmatch(pointer):
         raise ValueError(pointer)
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
 
 
-def _at(value: Any, steps: list[str]) -> Any:
+def value_at(value: Any, steps: list[str]) -> Any:
+    """Return what steps lead to, or nothing."""
     for step in steps:
         if isinstance(value, dict):
             value = value.get(step)
@@ -53,10 +55,10 @@ def _at(value: Any, steps: list[str]) -> Any:
     return value
 
 
-def _texts(value: Any) -> list[str]:
-    """Return the scalars at a place as texts, those of a list one by one."""
+def texts_in(value: Any) -> list[str]:
+    """Return the scalars in a value as texts, those of a list one by one."""
     if isinstance(value, list):
-        return [text for item in value if not isinstance(item, list) for text in _texts(item)]
+        return [text for item in value if not isinstance(item, list) for text in texts_in(item)]
     if isinstance(value, str):
         return [value.strip()] if value.strip() else []
     return [] if value is None or isinstance(value, dict) else [json.dumps(value)]
@@ -65,8 +67,8 @@ def _texts(value: Any) -> list[str]:
 def _compiled(path: str) -> Look:
     if path.startswith("=") and len(path) > 1:
         return lambda value: [path[1:]]
-    steps = _steps(path)
-    return lambda value: _texts(_at(value, steps))
+    steps = steps_of(path)
+    return lambda value: texts_in(value_at(value, steps))
 
 
 class Reader:
@@ -84,7 +86,7 @@ class Reader:
             if wrong
         ]:
             raise ValueError(*mistakes)
-        self._element = _steps(element) if element else []
+        self._element = steps_of(element) if element else []
 
     def version(self, opened: Opened) -> str:
         """Return the version the message claims, or an empty text."""
@@ -103,13 +105,13 @@ class Reader:
         tree = parse(opened.payload)
         if self._element:
             *around, name = self._element
-            owner = _at(tree, around)
+            owner = value_at(tree, around)
             if isinstance(owner, dict) and isinstance(owner.get(name), list):
                 owner[name] = [item for number, item in enumerate(owner[name]) if number in records]
         return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _documents(self, tree: Any) -> list[Any]:
-        found = _at(tree, self._element)
+        found = value_at(tree, self._element)
         return found if isinstance(found, list) else [] if found is None else [found]
 
 

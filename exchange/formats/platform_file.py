@@ -127,6 +127,11 @@ def write(records: Sequence[Sequence[str]], *, like: bytes) -> bytes:
         charset = charset_of(like)
     except Unreadable:
         charset = "utf-8"
+    return encoded(records, charset)
+
+
+def encoded(records: Sequence[Sequence[str]], charset: str) -> bytes:
+    """Write records as a platform file, one a line."""
     lines = [f"{':'.join(map(release, record))}'\r\n" for record in records]
     return "".join(lines).encode(charset, "replace")
 
