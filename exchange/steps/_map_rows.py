@@ -20,22 +20,22 @@ LIMIT_VALUES: Final = 2_000_000
 
 _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "required": (
-        "SWX-1471",
+        "SWX-1481",
         "{what} is required to make {to}, and missing: fill it in",
         "生成 {to} 需要 {what}，现缺失：请补填后重报",
     ),
     "code": (
-        "SWX-1472",
+        "SWX-1482",
         "{what} has a code that can't be turned into {to}: correct it, or have the code added to the map",
         "{what} 的代码无法转换为 {to}：请更正，或在转换表中增补该代码",
     ),
     "shape": (
-        "SWX-1473",
+        "SWX-1483",
         "{what} must be {limit} to become {to}: correct it",
         "{what} 须为{limit_zh}，才能转换为 {to}：请更正后重报",
     ),
     "written": (
-        "SWX-1474",
+        "SWX-1484",
         "{what} can't be written to {to} ({limit}): correct it",
         "{what} 无法写入 {to}（{limit_zh}）：请更正后重报",
     ),
@@ -83,7 +83,7 @@ class Run:
             raise Rejected(
                 f"the result has more than {LIMIT_VALUES} values or {LIMIT_OUTPUT} characters: split the message",
                 f"转换结果超过 {LIMIT_VALUES} 个值或 {LIMIT_OUTPUT} 个字符：请拆分报文",
-                code="SWX-1082",
+                code="SWX-1092",
             )
 
 

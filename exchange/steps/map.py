@@ -54,8 +54,8 @@ as text), guid (always the same one for the same text), upper.
 ``$receiver`` who gets the result, ``$digest`` the first 16 digits of the payload's SHA-256, ``$number`` the turn of the
 loop, from 1.
 
-Everything that is wrong with a message is told at once, by place in the source: SWX-1080 with SWX-1471 to 1474. The
-result is judged by the target's schema before it goes on: SWX-1081. Nothing here computes: what a map can't say is for
+Everything that is wrong with a message is told at once, by place in the source: SWX-1090 with SWX-1481 to 1474. The
+result is judged by the target's schema before it goes on: SWX-1091. Nothing here computes: what a map can't say is for
 ``exchange.steps.xslt`` to say.
 """
 
@@ -143,7 +143,7 @@ def transformed(map: Compiled, values: Mapping[str, str], parcel: Parcel, about:
         raise Rejected(
             f"{map.file.target.type} can't be written: {why}; correct the message, or the map",
             f"无法生成 {map.file.target.type}：{why}；请更正报文或转换表",
-            code="SWX-1081",
+            code="SWX-1091",
         ) from None
     _judge(map, payload)
     return payload
@@ -153,7 +153,7 @@ def _refused(map: Compiled, findings: list[Finding]) -> Rejected:
     return Rejected(
         f"the message can't be turned into {map.file.target.type}: every reason is listed",
         f"报文无法转换为 {map.file.target.type}，原因已全部列出",
-        code="SWX-1080",
+        code="SWX-1090",
         findings=findings,
     )
 
@@ -165,7 +165,7 @@ def _judge(map: Compiled, payload: bytes) -> None:
         raise Rejected(
             f"the result breaks the schema of {map.file.target.type}: correct the message, or the map",
             f"转换结果不符合 {map.file.target.type} 的格式规范：请更正报文或转换表",
-            code="SWX-1081",
+            code="SWX-1091",
             findings=format.explain(payload, map.schema_file, unsigned=map.unsigned, personal=frozenset()),
         )
 

@@ -127,7 +127,7 @@ class Xslt:
         return Rejected(
             f"the stylesheet makes nothing of this message: {text}",
             f"样式表无法转换本报文：{text}",
-            code="SWX-1083",
+            code="SWX-1093",
         )
 
 
@@ -230,5 +230,5 @@ def _too_large() -> Rejected:
     return Rejected(
         f"the stylesheet makes more than {LIMIT_RESULT} bytes of this message, or takes too much memory for it",
         f"样式表的转换结果超过 {LIMIT_RESULT} 字节，或占用内存过多",
-        code="SWX-1082",
+        code="SWX-1092",
     )

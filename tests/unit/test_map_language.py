@@ -48,7 +48,7 @@ def run(folder: Path, rows: str, message: Any, **values: str) -> Any:
 def wrong(folder: Path, rows: str, message: Any) -> list[str]:
     with pytest.raises(Rejected) as why:
         run(folder, rows, message)
-    assert why.value.code == "SWX-1080"
+    assert why.value.code == "SWX-1090"
     return [f"{f.code} {f.pointer}: {f.en}" for f in why.value.findings]
 
 
@@ -158,46 +158,46 @@ def test_options_and_what_is_wrong_pass_between_processes(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("row", "message", "told"),
     [
-        ("{to: /x, from: /a, use: M}", {}, "SWX-1471 /a: /a is required to make /x, and missing: fill it in"),
+        ("{to: /x, from: /a, use: M}", {}, "SWX-1481 /a: /a is required to make /x, and missing: fill it in"),
         (
             "{each: /a, to: /x, use: M, rows: [{to: /y, from: /b}]}",
             {},
-            "SWX-1471 /a: /a is required to make /x, and missing: fill it in",
+            "SWX-1481 /a: /a is required to make /x, and missing: fill it in",
         ),
         (
             "{to: /x, from: /a, codes: {b: B}}",
             {"a": "c"},
-            "SWX-1472 /a: /a has a code that can't be turned into /x: correct it, or have the code added to the map",
+            "SWX-1482 /a: /a has a code that can't be turned into /x: correct it, or have the code added to the map",
         ),
         (
             "{to: /x, from: /a, as: number}",
             {"a": "12kg"},
-            "SWX-1473 /a: /a must be a number to become /x: correct it",
+            "SWX-1483 /a: /a must be a number to become /x: correct it",
         ),
         (
             "{to: /x, from: /a, as: number}",
             {"a": "1234567890123456"},
-            "SWX-1473 /a: /a must be a number of at most 15 digits to become /x: correct it",
+            "SWX-1483 /a: /a must be a number of at most 15 digits to become /x: correct it",
         ),
         (
             "{to: /x, from: /a, as: integer}",
             {"a": "1.5"},
-            "SWX-1473 /a: /a must be a whole number to become /x: correct it",
+            "SWX-1483 /a: /a must be a whole number to become /x: correct it",
         ),
         (
             "{to: /x, from: /a, as: instant}",
             {"a": "20261122"},
-            "SWX-1473 /a: /a must be an instant, with a time of day to become /x: correct it",
+            "SWX-1483 /a: /a must be an instant, with a time of day to become /x: correct it",
         ),
         (
             "{to: /x, from: /a, as: day}",
             {"a": "20261322"},
-            "SWX-1473 /a: /a must be a day or an instant to become /x: correct it",
+            "SWX-1483 /a: /a must be a day or an instant to become /x: correct it",
         ),
         (
             "{each: /a, to: /x, rows: [{to: /y, from: /b, use: M}, {to: /z, from: ../c, use: M}]}",
             {"a": [{"b": "1"}]},
-            "SWX-1471 /c: /c is required to make /z, and missing: fill it in",
+            "SWX-1481 /c: /c is required to make /z, and missing: fill it in",
         ),
     ],
 )
@@ -209,7 +209,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_up_to_fifty_things(tmp_pat
     rows = "  - {to: /x, from: /x, use: M}\n  - {each: /a, to: /y, rows: [{to: /b, from: /b, as: day, use: M}]}\n"
     told = wrong(tmp_path, rows, {"a": [{"b": "1"}, {}, {"b": "20261122"}, {"b": "x"}]})
     assert [line.partition(":")[0] for line in told] == [
-        "SWX-1471 /x", "SWX-1473 /a/0/b", "SWX-1471 /a/1/b", "SWX-1473 /a/3/b",
+        "SWX-1481 /x", "SWX-1483 /a/0/b", "SWX-1481 /a/1/b", "SWX-1483 /a/3/b",
     ]  # fmt: skip
     assert len(wrong(tmp_path, rows, {"a": [{}] * 80})) == 50
 
@@ -226,14 +226,14 @@ def test_a_result_that_breaks_the_schema_of_its_type_goes_nowhere(tmp_path: Path
     map = step(tmp_path, "  - {to: /x, from: /a}\n", head)
     with pytest.raises(Rejected) as why:
         map.apply(Parcel("m", b'{"a": "abc"}'), about())
-    assert (why.value.code, [f.code for f in why.value.findings]) == ("SWX-1081", ["SWX-1413"])
+    assert (why.value.code, [f.code for f in why.value.findings]) == ("SWX-1091", ["SWX-1413"])
 
 
 def test_a_result_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_of, "LIMIT_OUTPUT", 10_000)
     rows = "  - {each: /a, to: /x, rows: [{to: /y, from: ../b}]}\n"
     assert run(tmp_path, rows, {"a": [{}] * 9, "b": "b" * 1000})
-    with pytest.raises(Rejected, match="SWX-1082"):
+    with pytest.raises(Rejected, match="SWX-1092"):
         run(tmp_path, rows, {"a": [{}] * 11, "b": "b" * 1000})
 
 

@@ -123,44 +123,44 @@ def test_nothing_is_kept_that_no_map_makes() -> None:
 @pytest.mark.parametrize(
     ("name", "type", "old", "new", "told"),
     [
-        ("CODECO-LogisticsEvent", "CODECO", b"BGM+34+", b"BGM+270+", ["SWX-1472 UNB[1]/UNH[1]/BGM/1.1 (2)"]),
-        ("CODECO-LogisticsEvent", "CODECO", b"0001+9'", b"0001+1'", ["SWX-1472 UNB[1]/UNH[1]/BGM/3 (2)"]),
-        ("CODECO-LogisticsEvent", "CODECO", b"0845:203", b":102", ["SWX-1473 UNB[1]/UNH[1]/DTM/1.2 (6)"]),
-        ("CODECO-LogisticsEvent", "CODECO", b"+TSTU0000011", b"+", ["SWX-1471 UNB[1]/UNH[1]/EQD/2.1 (6)"]),
+        ("CODECO-LogisticsEvent", "CODECO", b"BGM+34+", b"BGM+270+", ["SWX-1482 UNB[1]/UNH[1]/BGM/1.1 (2)"]),
+        ("CODECO-LogisticsEvent", "CODECO", b"0001+9'", b"0001+1'", ["SWX-1482 UNB[1]/UNH[1]/BGM/3 (2)"]),
+        ("CODECO-LogisticsEvent", "CODECO", b"0845:203", b":102", ["SWX-1483 UNB[1]/UNH[1]/DTM/1.2 (6)"]),
+        ("CODECO-LogisticsEvent", "CODECO", b"+TSTU0000011", b"+", ["SWX-1481 UNB[1]/UNH[1]/EQD/2.1 (6)"]),
         ("CODECO-LogisticsEvent", "CODECO", b"+22G1", b"+22", ["SWX-1414 /events/0/ISOEquipmentCode (None)"]),
-        ("COARRI-LogisticsEvent", "COARRI", b"BGM+44+", b"BGM+45+", ["SWX-1472 UNB[1]/UNH[1]/BGM/1.1 (2)"]),
-        ("IFTSTA-LogisticsEvent", "IFTSTA", b"STS+1+13", b"STS+1+31", ["SWX-1472 UNB[1]/UNH[1]/STS/2.1 (7)"]),
+        ("COARRI-LogisticsEvent", "COARRI", b"BGM+44+", b"BGM+45+", ["SWX-1482 UNB[1]/UNH[1]/BGM/1.1 (2)"]),
+        ("IFTSTA-LogisticsEvent", "IFTSTA", b"STS+1+13", b"STS+1+31", ["SWX-1482 UNB[1]/UNH[1]/STS/2.1 (7)"]),
         (
             "IFTSTA-LogisticsEvent", "IFTSTA", b"EQD+CN+TSTU0000011", b"EQD+CN+",
-            ["SWX-1471 UNB[1]/UNH[1]/EQD/2.1 (11)"],
+            ["SWX-1481 UNB[1]/UNH[1]/EQD/2.1 (11)"],
         ),
         (
             "manifest-LogisticsEvent", "MT5101", b"<FunctionCode>9", b"<FunctionCode>3",
-            ["SWX-1472 /Manifest/Head/FunctionCode (2)"],
+            ["SWX-1482 /Manifest/Head/FunctionCode (2)"],
         ),
         (
             "MTReceipt-LogisticsEvent", "MTReceipt", b"<Code>01", b"<Code>77",
-            ["SWX-1472 /Manifest/Response/Consignment[1]/ResponseType/Code (17)"],
+            ["SWX-1482 /Manifest/Response/Consignment[1]/ResponseType/Code (17)"],
         ),
         (
             "CEB622Message-LogisticsEvent", "CEB622Message", b">20240102030420123<", b">2024<",
-            ["SWX-1473 /CEB622Message/InventoryReturn[1]/returnTime (3)"],
+            ["SWX-1483 /CEB622Message/InventoryReturn[1]/returnTime (3)"],
         ),
         (
             "CEB311-Table-CEB311Message", "CEB311-Table--minimal", ",测试甲,00000000000,110101".encode(), b",,x,110101",
-            ["SWX-1471 row 2, column 订购人姓名 (2)"],
+            ["SWX-1481 row 2, column 订购人姓名 (2)"],
         ),
         (
             "CEB311-Table-CEB311Message", "CEB311-Table--minimal", b",2,50,100,142", b",2 kg,50,,142",
-            ["SWX-1473 row 2, column 数量 (2)", "SWX-1471 row 2, column 总价 (2)"],
+            ["SWX-1483 row 2, column 数量 (2)", "SWX-1481 row 2, column 总价 (2)"],
         ),
         (
             "MOT-IFCSUM-CargoManifest", "MOT-IFCSUM--full-utf8-bom", b"41:001::100", b"41:A::1OO",
-            ["SWX-1473 record 12 (41), field 2 (12)", "SWX-1473 record 12 (41), field 4 (12)"],
+            ["SWX-1483 record 12 (41), field 2 (12)", "SWX-1483 record 12 (41), field 4 (12)"],
         ),
         (
             "CargoManifest-MOT-IFCSUM", "CargoManifest--full", b'"function": "CHANGE"', b'"function": "REPLACE"',
-            ["SWX-1472 /function (None)"],
+            ["SWX-1482 /function (None)"],
         ),
     ],
 )  # fmt: skip

@@ -153,14 +153,14 @@ def test_names_that_are_ours_cant_be_given(tmp_path: Path, name: str) -> None:
     ("body", "told"),
     [
         ("<xsl:template match='/'>\n<xsl:message terminate='yes'>no such partner</xsl:message></xsl:template>",
-         "SWX-1083 .*try.xsl: no such partner"),
+         "SWX-1093 .*try.xsl: no such partner"),
         ("<xsl:template match='/'><x>\n<xsl:value-of select='$nobody'/></x></xsl:template>",
-         "SWX-1083 .*try.xsl:3: Variable 'nobody' has not been declared"),
+         "SWX-1093 .*try.xsl:3: Variable 'nobody' has not been declared"),
         ("<xsl:template match='/'><x>\n<xsl:call-template name='t'/></x></xsl:template>",
-         "SWX-1083 .*try.xsl:3: The called template 't' was not found"),
-        ("<xsl:template match='/'/>", "SWX-1083 .*try.xsl: the result is empty"),
+         "SWX-1093 .*try.xsl:3: The called template 't' was not found"),
+        ("<xsl:template match='/'/>", "SWX-1093 .*try.xsl: the result is empty"),
         ("<xsl:template match='/' name='t'>\n<xsl:call-template name='t'/></xsl:template>",
-         "SWX-1083 .*try.xsl:3: .*infinite template recursion"),
+         "SWX-1093 .*try.xsl:3: .*infinite template recursion"),
     ],
 )  # fmt: skip
 def test_a_failure_is_told_by_the_line_of_the_stylesheet(tmp_path: Path, body: str, told: str) -> None:
@@ -175,12 +175,12 @@ def test_libxslt_itself_would_read_nothing_either(tmp_path: Path, monkeypatch: p
     secret = tmp_path / "secret.xml"
     secret.write_text("<secret>7</secret>")
     body = f"<xsl:template match='/'><x><xsl:value-of select=\"document('{secret}')\"/></x></xsl:template>"
-    with pytest.raises(Rejected, match="SWX-1083"):
+    with pytest.raises(Rejected, match="SWX-1093"):
         made(tmp_path, body)
     out = tmp_path / "out.xml"
     space = 'xmlns:exsl="http://exslt.org/common" extension-element-prefixes="exsl"'
     body = f"<xsl:template match='/'><x><exsl:document href='{out}'><y/></exsl:document></x></xsl:template>"
-    with pytest.raises(Rejected, match="SWX-1083"):
+    with pytest.raises(Rejected, match="SWX-1093"):
         made(tmp_path, body, space)
     assert not out.exists()
 
@@ -224,7 +224,7 @@ def test_a_result_without_end_comes_to_the_bound_of_memory_and_the_worker_lives_
     good.mkdir()
     stylesheet(good, '<xsl:template match="/"><made/></xsl:template>')
     told = worker.submit(applied, XsltOptions(stylesheet="try.xsl"), tmp_path).result(timeout=60)
-    assert told.startswith("SWX-1082 the stylesheet makes more than"), told
+    assert told.startswith("SWX-1092 the stylesheet makes more than"), told
     assert worker.submit(applied, XsltOptions(stylesheet="try.xsl"), good).result(timeout=30) == "30 bytes"
     (pid,) = worker._processes
     peak = next(line for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines() if "VmHWM" in line)
