@@ -31,6 +31,7 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
       fields: {returnStatus: returnStatus}       # what routing may look at: the distinct values
 
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
+    behind_signature: [ExtendMessage]  # ... but for these, which stand behind it where they are there at all
     answered_by: [CEB312Message]     # of a declaration: which receipts it waits for
     deadline_seconds: 1800           # after which a missing receipt raises an alarm
     answers:                         # of a receipt

@@ -46,6 +46,11 @@ class Examined:
     opened: Any = None  # the parsed payload: whoever signs or splits needs no second parse
 
     @property
+    def behind_signature(self) -> tuple[str, ...]:
+        """Return what stands behind the signature in messages of its type."""
+        return self.type.spec.file.behind_signature if self.type else ()
+
+    @property
     def question(self) -> Question:
         """Return what the store must be asked before this can be decided."""
         assert self.message is not None and self.envelope is not None  # noqa: S101, PT018
@@ -133,7 +138,8 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
                 code="SWX-1031",
             )
         profiles = accepted_profiles(sender.agreement.profiles)
-        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
+        behind = type.spec.file.behind_signature
+        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at, behind=behind)
     except BadSignature as why:
         if wanted == "require":
             raise

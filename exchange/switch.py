@@ -283,7 +283,8 @@ class Switch:
         for e, decision in decided:
             for planned in decision.planned:
                 if planned.sign:
-                    seal_ = Seal(e.arrival.parcel.read(), e.opened.tree, planned.sign, planned.key)
+                    whole = e.arrival.parcel.read()
+                    seal_ = Seal(whole, e.opened.tree, planned.sign, planned.key, e.behind_signature)
                     wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
         if not wanted:
             return decided, {}, []

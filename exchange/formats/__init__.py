@@ -130,6 +130,7 @@ class TypeFile(Strict):
     fields: dict[Text, Text] = Field(default_factory=dict)  # of the whole message
     documents: Documents
     signature: Literal["none", "optional", "required"] = "none"
+    behind_signature: tuple[Text, ...] = ()  # children of the root that stand behind the signature, in order
     answered_by: tuple[Text, ...] = ()
     deadline_seconds: PositiveFloat | None = None
     answers: Answers | None = None
