@@ -175,12 +175,12 @@ class Catalogue:
 
     # -- the path of one message
 
-    def open(self, payload: bytes) -> Opened:
-        """Parse a payload, once. Raises Unreadable."""
+    def open(self, payload: bytes, charset: str = "") -> Opened:
+        """Parse a payload, once; *charset* was agreed on with its sender. Raises Unreadable."""
         format = self._sniffed(payload)
         if format is None:
             raise nothing_readable(payload)
-        return format.open(payload)
+        return (_agreed(format, charset) if charset else format).open(payload)
 
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
@@ -217,12 +217,14 @@ class Catalogue:
         format = self._sniffed(payload)
         return format.receipt_shape if format else "ceb900"
 
-    def explain(self, payload: bytes, type: str, edition: str, *, unsigned: bool = False) -> list[Finding]:
+    def explain(
+        self, payload: bytes, type: str, edition: str, *, unsigned: bool = False, charset: str = ""
+    ) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
         spec: Spec = self.types[type].spec
         file = next(spec.folder / known.file for known in spec.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
-        return spec.format.explain(payload, file, unsigned=unsigned, personal=spec.personal)
+        return _agreed(spec.format, charset).explain(payload, file, unsigned=unsigned, personal=spec.personal)
 
     def part(self, opened: Opened, type: MessageType, records: Collection[int]) -> bytes:
         """Write a message anew with only these of its documents, by their number in the envelope."""
@@ -361,6 +363,11 @@ class Catalogue:
         )
 
 
+def _agreed(format: Format, charset: str) -> Format:
+    """Return the format that reads a charset which was agreed on; only EDIFACT is written otherwise than it says."""
+    return Edifact(charset) if charset and isinstance(format, Edifact) else format
+
+
 def load(*directories: Path) -> Catalogue:
     """Read the message types under *directories*; none: ours. Raises ConfigurationError with all mistakes.
 
@@ -375,10 +382,10 @@ def load(*directories: Path) -> Catalogue:
 
 
 def explain(
-    directories: tuple[Path, ...], payload: bytes, type: str, edition: str, unsigned: bool = False
+    directories: tuple[Path, ...], payload: bytes, type: str, edition: str, unsigned: bool = False, charset: str = ""
 ) -> list[Finding]:
     """Do what ``Catalogue.explain`` does, in another process: everything here can be pickled."""
-    return _loaded(*directories).explain(payload, type, edition, unsigned=unsigned)
+    return _loaded(*directories).explain(payload, type, edition, unsigned=unsigned, charset=charset)
 
 
 _loaded = cache(load)

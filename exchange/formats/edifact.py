@@ -30,7 +30,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
+
+from attrs import frozen
 
 from exchange.errors import Unidentified, Unreadable
 from exchange.formats import Opened, Root, TypeFile
@@ -188,10 +190,12 @@ def _first(paths: Paths, messages: list[Message], interchange: Interchange | Non
     return slots
 
 
+@frozen
 class Edifact:
-    """The format UN/EDIFACT."""
+    """The format UN/EDIFACT, as declared or in the *charset* that was agreed on with a sender."""
 
-    receipt_shape: Final = "edifact"
+    charset: str = ""
+    receipt_shape: ClassVar[str] = "edifact"
 
     def sniff(self, payload: bytes) -> bool:
         """Tell by the first bytes whether the payload may be EDIFACT."""
@@ -199,7 +203,7 @@ class Edifact:
 
     def open(self, payload: bytes) -> Opened:
         """Find interchanges and messages, once. Raises Unreadable (SWX-1010, 1012, 1016 to 1018)."""
-        return Opened(self, payload, parse(payload))
+        return Opened(self, payload, parse(payload, self.charset))
 
     def key(self, opened: Opened) -> str:
         """Return the message type in UNH. Raises Unidentified where the payload is not one message of the switch."""
@@ -259,15 +263,18 @@ class Edifact:
 def acknowledge(payload: bytes, verdict: Verdict) -> bytes | None:
     """Write the CONTRL that tells the sender of *payload*; empty where none is due, None where it can't be written.
 
-    None is due for CONTRL and APERAK, nor for what is in order and asked for no acknowledgement (0031).
+    None is due for CONTRL and APERAK, nor where *verdict* says that it isn't wanted.
     """
+    if verdict.wanted == "never":
+        return b""
     try:
         read: Payload | None = parse(payload)
     except Unreadable:
         read = salvage(payload)
     if read is None:
         return None
-    wanted = verdict.code or verdict.findings or asked(read)
+    wrong = bool(verdict.code or verdict.findings)
+    wanted = wrong or verdict.wanted == "always" or (verdict.wanted == "as-asked" and asked(read))
     return contrl(read, verdict) if wanted and answerable(read) else b""
 
 
