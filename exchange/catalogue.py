@@ -30,6 +30,7 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
                                      # of XML: /a/b starts at the root of the message instead of the document
       fields: {returnStatus: returnStatus}       # what routing may look at: the distinct values
 
+    containers: [A/B/ID]             # where all container numbers stand: a wrong check digit is warned of (SWX-1471)
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
     behind_signature: [ExtendMessage]  # ... but for these, which stand behind it where they are there at all
     answered_by: [CEB312Message]     # of a declaration: which receipts it waits for
@@ -83,6 +84,7 @@ from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
+from exchange.formats._containers import MOST, remarks
 from exchange.formats.edifact import Edifact
 from exchange.formats.json import Json
 from exchange.formats.platform_file import PlatformFile
@@ -210,7 +212,9 @@ class Catalogue:
 
     def warnings(self, opened: Opened, type: MessageType, *, on: date, version: str = "") -> list[Finding]:
         """List what a valid message should be looked at for; not every format has such remarks."""
-        return self.schema(type, self.edition(type, on, version)).warnings(opened)
+        found = self.schema(type, self.edition(type, on, version)).warnings(opened)
+        spec: Spec = type.spec
+        return [*found, *remarks(spec.reader.containers(opened))] if spec.file.containers else found
 
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""
@@ -224,7 +228,11 @@ class Catalogue:
         spec: Spec = self.types[type].spec
         file = next(spec.folder / known.file for known in spec.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
-        return _agreed(spec.format, charset).explain(payload, file, unsigned=unsigned, personal=spec.personal)
+        format = _agreed(spec.format, charset)
+        found = format.explain(payload, file, unsigned=unsigned, personal=spec.personal)
+        if spec.file.containers:
+            found += remarks(spec.reader.containers(format.open(payload)))
+        return found[:MOST]
 
     def part(self, opened: Opened, type: MessageType, records: Collection[int]) -> bytes:
         """Write a message anew with only these of its documents, by their number in the envelope."""

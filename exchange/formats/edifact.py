@@ -28,17 +28,19 @@ message. ``own_id``, ``sender`` and ``fields`` are read in the envelope and in t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 from attrs import frozen
 
 from exchange.errors import Unidentified, Unreadable
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
 from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage, written
-from exchange.formats._edifact_paths import Paths, complete, value
+from exchange.formats._edifact_paths import Paths, Single, complete, value
 from exchange.formats._edifact_schema import Schema, read_schema
 from exchange.model import Answer, Document, Envelope, Finding
 
@@ -66,10 +68,12 @@ class Reader:
         ]
         self._each_fields = [(name, each.slots(path)) for name, path in documents.fields.items()]
         self._says = (each.slots(*answers.code), each.slots(*answers.text)) if answers else None
+        self._numbers = Paths()
+        self._numbers.slots(*type.containers)
         self._claim, self._whole, self._each = claim, whole, each
         self._tags = self._starts | each.tags()
         bad_starts = [documents.element] if any(not re.fullmatch("[A-Z0-9]{3}", tag) for tag in self._starts) else []
-        if mistakes := [*whole.mistakes, *each.mistakes, *bad_starts]:
+        if mistakes := [*whole.mistakes, *each.mistakes, *self._numbers.mistakes, *bad_starts]:
             raise ValueError(*dict.fromkeys(mistakes))
 
     def version(self, opened: Opened) -> str:
@@ -95,6 +99,20 @@ class Reader:
     def original(self, opened: Opened) -> bytes:
         """Return nothing: EDIFACT receipts enclose no message."""
         return b""
+
+    def containers(self, opened: Opened) -> Iterator[Place]:
+        """Yield every container number, with its segment's number."""
+        numbers = self._numbers
+        for message in payload_of(opened).messages:
+            seen: Counter[str] = Counter()
+            for line, raw in enumerate(message.raw(), message.line):
+                tag = raw[:3]
+                if tag not in numbers.by_tag:
+                    continue
+                seen[tag] += 1
+                segment = message.interchange.separators.split(raw)
+                for one in (numbers.places[number] for number in numbers.by_tag[tag]):
+                    yield Place(one.read(segment), partial(_where, message, tag, seen[tag], one, line))
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the interchanges anew, with only the messages that hold these documents, byte for byte."""
@@ -157,6 +175,10 @@ class Reader:
             if values:
                 fields[name] = values
         return fields
+
+
+def _where(message: Message, tag: str, number: int, place: Single, line: int) -> tuple[str, int]:
+    return f"{message.pointer}/{tag}[{number}]/{place.element}.{place.first}", line
 
 
 def _fill_envelope(paths: Paths, slots: list[str], message: Message | None, interchange: Interchange) -> None:
