@@ -184,7 +184,7 @@ ROWS: dict[str, Row] = {
     # signatures that are none
     "signature that holds only KeyInfo": Row(key_info_only, "reject", ("SWX-1401",)),
     # what isn't for us to read
-    "dangerous goods as a flat file": Row(lambda: sample("MOT-IFTIAG--full.txt")),
+    "dangerous goods as a flat file": Row(lambda: sample("MOT-IFTIAG--full.txt"), "accept", ("SWX-1452",)),
     "border control's text": Row(
         lambda: "总申报单|示例之星|20260101\r\n".encode("gb18030"), "reject", ("SWX-1010",)
     ),
