@@ -24,7 +24,7 @@ TYPES = catalogue.load()
 SCHEMAS = catalogue.SCHEMAS
 PARTIES = (
     Party("ENT1", "enterprise", ids=("DXPENT0000000001", "TESTLINE", "TESTTERM", "AGENT01"), signing_key="p256"),
-    Party("CUSTOMS", "customs", ids=("CUSTOMS", "PORT01", "MSA01", "TERM01")),
+    Party("CUSTOMS", "customs", ids=("CUSTOMS", "PORT01", "MSA01", "TERM01", "TALLY01")),
 )
 TABLE = RoutingTable(
     PARTIES,
