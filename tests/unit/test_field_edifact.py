@@ -85,7 +85,7 @@ ROWS: dict[str, Row] = {
     **{
         f"a time of {len(time)} digits": Row(
             changed("MOT-IFCSUM--full-utf8-bom.txt", (b"20261122113005", time.encode())),
-            *(() if len(time) in (10, 12, 14) else ("reject", ("SWX-1414",))),
+            *(() if len(time) in (10, 12, 14) else ("reject", ("SWX-1421",))),
         )
         for time in ("2611221130", "202611221130", "20261122113005", "20261122113")
     },
