@@ -73,7 +73,8 @@ def scenario(type: MessageType, types: catalogue.Catalogue) -> str:
     """Return the path of a test that takes a message of the type through the daemon, or nothing."""
     if type.name in _shown():
         return f"tests/scenarios/{_shown()[type.name]}"
-    return str(known()["families"][family_of(type, types)].get("scenario", ""))
+    family = known()["families"][family_of(type, types)]
+    return str(family.get("receipts" if type.kind == "receipt" else "scenario", ""))
 
 
 def parties(type: MessageType, types: catalogue.Catalogue) -> str:
