@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from docs._page import begun, table
 from exchange import plugins, routesfile
 from exchange import settings as switchd
+from exchange.tokens.device import DeviceSettings
 
 MANUAL: Final = Path(__file__).parent.parent / "routes.yaml"
 Schema = Mapping[str, Any]
@@ -30,7 +31,7 @@ WORDS: Final = {
     "store.retention_days": "days (Beijing) that messages are kept; a day that holds open work stays",
     "store.duplicate_days": "how far back a message id is recognized as seen before",
     "store.reserve_bytes": "free space below which intake closes (SWX-6010); what is in the house goes on with it",
-    "token.kind": "what signs: `software`, or a device that a package of yours registers",
+    "token.kind": "what signs: `devices`, `software`, or one that a package of yours registers",
     "token.allow_software_keys": "keys in files are for tests and demonstrations, and must be allowed by name",
     "token.options": "the kind's own settings, below",
     "monitor.host": "where `/metrics`, `/livez` and `/readyz` are served; they ask for no key",
@@ -99,6 +100,12 @@ def _sections() -> Iterator[tuple[str, Iterable[Key]]]:
         yield heading, list(keys)
     for name in plugins.names("tokens"):
         yield f"token.options of {name}", keys_of(plugins.load("tokens", name).Settings, "token.options.")
+    common = set(DeviceSettings.model_fields)
+    for name in plugins.names("devices"):
+        prefix = "token.options.devices.NAME."
+        own = [key for key in keys_of(plugins.load("devices", name).Settings, prefix)
+               if key.name.removeprefix(prefix).partition(".")[0] not in common]  # fmt: skip
+        yield f"token.options.devices.NAME of kind {name}", own
     for name in plugins.names("adapters"):
         if listed := list(keys_of(plugins.load("adapters", name).Settings, f"adapters.{name}.")):
             yield f"adapters.{name}", listed

@@ -85,7 +85,7 @@ from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
 from exchange.formats._containers import MOST, remarks
-from exchange.formats.edifact import Edifact
+from exchange.formats.edifact import Edifact, agreed
 from exchange.formats.json import Json
 from exchange.formats.platform_file import PlatformFile
 from exchange.formats.table import Table
@@ -173,6 +173,7 @@ class Catalogue:
         self.directory = directory
         self._formats = formats
         self._schemas: dict[tuple[Path, bool], Schema] = {}
+        self._deciding: dict[tuple[str, str, bool], Schema] = {}  # the same by type and edition: paths are slow to join
         self._by_key = _filed(types.values())
 
     # -- the path of one message
@@ -182,7 +183,7 @@ class Catalogue:
         format = self._sniffed(payload)
         if format is None:
             raise nothing_readable(payload)
-        return (_agreed(format, charset) if charset else format).open(payload)
+        return (agreed(format, charset) if charset else format).open(payload)
 
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
@@ -210,10 +211,9 @@ class Catalogue:
         """
         return self.schema(type, self.edition(type, on, version), unsigned=unsigned).valid(opened)
 
-    def warnings(self, opened: Opened, type: MessageType, *, on: date, version: str = "") -> list[Finding]:
-        """List what a valid message should be looked at for; not every format has such remarks."""
-        found = self.schema(type, self.edition(type, on, version)).warnings(opened)
-        spec: Spec = type.spec
+    def warnings(self, opened: Opened, type: MessageType, schema: Schema) -> list[Finding]:
+        """List what a message should be looked at for that *schema* found valid; not every format has such remarks."""
+        found, spec = schema.warnings(opened), type.spec
         return [*found, *remarks(spec.reader.containers(opened))] if spec.file.containers else found
 
     def receipt_shape(self, payload: bytes) -> str:
@@ -228,7 +228,7 @@ class Catalogue:
         spec: Spec = self.types[type].spec
         file = next(spec.folder / known.file for known in spec.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
-        format = _agreed(spec.format, charset)
+        format = agreed(spec.format, charset)
         found = format.explain(payload, file, unsigned=unsigned, personal=spec.personal)
         if spec.file.containers:
             found += remarks(spec.reader.containers(format.open(payload)))
@@ -252,8 +252,13 @@ class Catalogue:
 
     def schema(self, type: MessageType, edition: Edition, *, unsigned: bool = False) -> Schema:
         """Return the compiled schema of an edition. Raises ConfigurationError where it can't be compiled."""
-        unsigned = unsigned and type.signature == "required"
-        spec: Spec = type.spec
+        key = type.name, edition.name, unsigned and type.signature == "required"
+        known = self._deciding.get(key)
+        if known is None:
+            known = self._deciding[key] = self._compiled(type.spec, edition, unsigned=key[2])
+        return known
+
+    def _compiled(self, spec: Spec, edition: Edition, *, unsigned: bool) -> Schema:
         file = spec.folder / edition.file
         known = self._schemas.get((file, unsigned))
         if known is None:
@@ -369,11 +374,6 @@ class Catalogue:
             f"没有以 {local[:SHOWN]!r} 开头的报文类型{hint_zh}",
             code="SWX-1021",
         )
-
-
-def _agreed(format: Format, charset: str) -> Format:
-    """Return the format that reads a charset which was agreed on; only EDIFACT is written otherwise than it says."""
-    return Edifact(charset) if charset and isinstance(format, Edifact) else format
 
 
 def load(*directories: Path) -> Catalogue:

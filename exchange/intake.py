@@ -89,6 +89,8 @@ def examine(
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
     message = Message(arrival, type, envelope, sender.code, signer, tuple(warnings))
+    if type.kind != "receipt" and (envelope.signed or not table.seals(type.name)):
+        opened = None  # nobody will sign or split it: its memory serves the next one
     return Examined(arrival, type, envelope, message, opened=opened)
 
 
@@ -154,13 +156,14 @@ def _validated(
 ) -> list[Finding]:
     """Give the schema's verdict: a declaration must obey, a receipt that doesn't passes with a warning."""
     unsigned = type.signature == "required" and not envelope.signed
-    day = date_at(at)
-    valid = catalogue.valid(opened, type, on=day, version=envelope.version, unsigned=unsigned)
+    edition = catalogue.edition(type, date_at(at), envelope.version)
+    schema = catalogue.schema(type, edition, unsigned=unsigned)
+    valid = schema.valid(opened)
     if type.kind == "receipt":  # authorities break their own schemas and lists; the sender still wants the answer
         return _oddities(valid, catalogue.unlisted(type, envelope))
     if not valid:
-        raise Invalid(question=(type.name, catalogue.edition(type, day, envelope.version).name, unsigned, charset))
-    return catalogue.warnings(opened, type, on=day, version=envelope.version)
+        raise Invalid(question=(type.name, edition.name, unsigned, charset))
+    return catalogue.warnings(opened, type, schema)
 
 
 def _oddities(valid: bool, codes: Sequence[str]) -> list[Finding]:

@@ -313,6 +313,9 @@ class Job:
 class Token(Protocol):
     """Holds keys and signs with them (密码设备)."""
 
+    async def open(self) -> None:
+        """Make ready, as far as that can be done now. Raises ConfigurationError."""
+
     def certificate(self, key: str) -> bytes:
         """Return the DER certificate of *key*. Raises TokenError where there is no such key."""
 

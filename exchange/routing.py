@@ -63,6 +63,8 @@ class RoutingTable:
         for endpoint in self.endpoints.values():
             self._of_party.setdefault(endpoint.party, []).append(endpoint)
         self._replies: dict[tuple[str, str], Endpoint | None] = {}  # what was found before
+        self._sealed = [route.match.get("type", ("*",)) for route in self.routes if route.sign]
+        self._seals: dict[str, bool] = {}  # what was found before
         self._file()
 
     def party(self, name: str) -> Party | None:
@@ -92,6 +94,13 @@ class RoutingTable:
     def _sends(self, endpoint: Endpoint) -> bool:
         kind = self.kinds.get(endpoint.kind)
         return kind is None or bool(kind.sends)
+
+    def seals(self, type: str) -> bool:
+        """Tell whether any route may sign messages of a type."""
+        known = self._seals.get(type)
+        if known is None:
+            known = self._seals[type] = any(_accepts(accepted, type) for accepted in self._sealed)
+        return known
 
     def has_mailbox(self, endpoint: str) -> bool:
         """Tell whether parcels for this endpoint are delivered by being kept: its peer reads the archive."""

@@ -24,7 +24,7 @@ from exchange.explaining import Explainer
 from exchange.instants import Instant, day_number, read_id, show_id
 from exchange.model import Generation
 from exchange.observability import Metrics, Probes, Pulse
-from exchange.ports import Adapter, Change, Changed, World
+from exchange.ports import Adapter, Change, Changed, Token, World
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
@@ -57,6 +57,7 @@ class Daemon:
     store: Any = field(init=False)
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
+    token: Token = field(init=False)
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -69,7 +70,8 @@ class Daemon:
         settings, self.started_at = self.installation.settings, self.now()
         schemas = catalogue.SCHEMAS, *self.installation.schemas
         self.catalogue = catalogue.load(*schemas)
-        token = self.installation.token()
+        self.token = self.installation.token()
+        await self.token.open()
         self._start_metrics()
         self.store = plugins.load("stores", settings.store.kind)(
             self.installation.path(settings.store.folder),
@@ -85,7 +87,7 @@ class Daemon:
         self.switch = Switch(
             self.store,
             self.catalogue,
-            token,
+            self.token,
             sending,
             self.explainer.explain,
             now=self.now,
@@ -314,6 +316,7 @@ class Daemon:
         await asyncio.gather(*(adapter.stop() for adapter in self.adapters.values()), return_exceptions=True)
         if hasattr(self, "switch"):
             self.explainer.stop()
+            await self.token.close()
             await self.store.close()
             self.pulse.stop()
         self.log.info("switch.stopped")

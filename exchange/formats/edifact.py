@@ -37,14 +37,14 @@ from typing import ClassVar, Final
 from attrs import frozen
 
 from exchange.errors import Unidentified, Unreadable
-from exchange.formats import Opened, Place, Root, TypeFile
+from exchange.formats import Format, Opened, Place, Root, TypeFile
 from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
 from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage, written
 from exchange.formats._edifact_paths import Paths, Single, complete, value
 from exchange.formats._edifact_schema import Schema, read_schema
 from exchange.model import Answer, Document, Envelope, Finding
 
-__all__ = ["Edifact", "Reader", "Verdict", "acknowledge"]
+__all__ = ["Edifact", "Reader", "Verdict", "acknowledge", "agreed"]
 
 NAMED: Final = 3  # interchanges that an id names; of more the first and the last
 _START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n\t \0]*+UN(?:A[^A-Za-z0-9]{6}|B[^A-Za-z0-9])")
@@ -280,6 +280,11 @@ class Edifact:
         from exchange.formats import _edifact_words
 
         return _edifact_words.explain(self.open(payload), read_schema(file), personal)
+
+
+def agreed(format: Format, charset: str) -> Format:
+    """Return the format that reads a charset which was agreed on; only EDIFACT is written otherwise than it says."""
+    return Edifact(charset) if charset and isinstance(format, Edifact) else format
 
 
 def acknowledge(payload: bytes, verdict: Verdict) -> bytes | None:

@@ -21,6 +21,7 @@ from exchange.errors import StoreError
 from exchange.instants import ID_BITS, Instant, day_number
 from exchange.model import Parcel, Spool
 from exchange.stores._sqlite_bodies import Bodies
+from exchange.stores._sqlite_insert import insert
 from exchange.stores._words import EVENT
 
 SQL: Final = Path(__file__).parent
@@ -283,7 +284,7 @@ class Database:
 
     def _write_lines(self) -> None:
         for day, lines in self._lines.items():
-            self.connection.executemany(f"INSERT INTO event_{day} VALUES (?, ?, ?, ?, ?, ?, ?)", lines)
+            insert(self.connection, f"INSERT INTO event_{day}", lines)
         self._lines.clear()
 
     def close(self) -> None:

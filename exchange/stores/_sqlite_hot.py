@@ -30,6 +30,7 @@ from exchange.model import (
 from exchange.ports import Concluded, Settled
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
+from exchange.stores._sqlite_insert import insert
 from exchange.stores._sqlite_keys import KeyIndex, key_hash
 from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers, split_id
@@ -85,9 +86,8 @@ class Hot:
             arrivals.append(Arrival(message, at, endpoint.name, endpoint.party, parcel))
             kept.append((dictionary, body))
         self._insert_messages(arrivals, kept)
-        self._db.connection.executemany(
-            "INSERT INTO pending (message, state) VALUES (?, ?)", [(a.id, STATE["RECEIVED"]) for a in arrivals]
-        )
+        received = STATE["RECEIVED"]
+        insert(self._db.connection, "INSERT INTO pending (message, state)", [(a.id, received) for a in arrivals])
         return arrivals
 
     def _insert_messages(self, arrivals: Sequence[Arrival], kept: Sequence[tuple[int | None, bytes | None]]) -> None:
@@ -109,7 +109,7 @@ class Hot:
             )
             for arrival, body in zip(arrivals, kept, strict=True)
         ):
-            self._db.connection.executemany(f"INSERT INTO message_{day} VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
+            insert(self._db.connection, f"INSERT INTO message_{day}", rows)
         for arrival in arrivals:
             self._db.journal(arrival.id, "receive", arrival.at)
 
@@ -141,13 +141,13 @@ class Hot:
         return written
 
     def _insert(self, sheet: Sheet) -> None:
-        many = self._db.connection.executemany
-        many("DELETE FROM pending WHERE message = ?", sheet.decided)
+        db = self._db.connection
+        db.executemany("DELETE FROM pending WHERE message = ?", sheet.decided)
         for day, rows in _by_day(sheet.envelopes):
-            many(f"INSERT OR REPLACE INTO envelope_{day} VALUES (?,?,?,?,?)", rows)
+            insert(db, f"INSERT OR REPLACE INTO envelope_{day}", rows)
         for day, rows in _by_day(sheet.plans):
-            many(f"INSERT INTO planned_{day} VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
-        many("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", sheet.opened)
+            insert(db, f"INSERT INTO planned_{day}", rows)
+        insert(db, "INSERT INTO delivery", sheet.opened)
         self._note_outgoing(sheet.outgoing)
         self._keys.add(sheet.keys)
 
@@ -372,7 +372,7 @@ class Hot:
 
     def _note_outgoing(self, delivered: Sequence[tuple[int, int, int]]) -> None:
         if delivered:
-            self._db.connection.executemany(f"INSERT INTO outgoing_{self._db.today()} VALUES (?, ?, ?)", delivered)
+            insert(self._db.connection, f"INSERT INTO outgoing_{self._db.today()}", delivered)
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

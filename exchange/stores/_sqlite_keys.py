@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
 
+from exchange.stores._sqlite_insert import insert
+
 GATHER: Final = 20_000  # keys that are sorted together
 SLICE: Final = 4  # how many keys move for each key that comes: the old batch is gone before the new one is full
 LOOKUP: Final = 500  # parameters in one query
@@ -53,9 +55,8 @@ class KeyIndex:
 
     def add(self, keys: Sequence[tuple[int, int]]) -> None:
         """Add (hash, message) pairs, and move on what is due; inside a transaction."""
-        self._connection.executemany(
-            "INSERT INTO fresh_key VALUES (?, ?, ?)", [(value, message, self._batch) for value, message in keys]
-        )
+        batch = self._batch
+        insert(self._connection, "INSERT INTO fresh_key", [(value, message, batch) for value, message in keys])
         for value, message in keys:
             self._fresh.setdefault(value, []).append(message)
         self._count += len(keys)
@@ -69,7 +70,8 @@ class KeyIndex:
     def _move(self, count: int) -> None:
         taken = self._slices[-count:]
         del self._slices[-count:]
-        self._connection.executemany(f"INSERT OR IGNORE INTO {self._table()} VALUES (?, ?)", reversed(taken))
+        taken.reverse()
+        insert(self._connection, f"INSERT OR IGNORE INTO {self._table()}", taken)
         if not self._slices:
             self._connection.execute("DELETE FROM fresh_key WHERE batch < ?", (self._batch,))
             self._moving = {}

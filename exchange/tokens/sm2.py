@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from exchange.errors import TokenError
 
@@ -64,6 +65,39 @@ _EXAMPLE_SIGNATURE: Final = bytes.fromhex(
     "f5a03b0648d2c4630eeac513e1bb81a15944da3827d5b74143ac7eaceee720b3"
     "b1b6aa29df212fd8763182bc0d421ca1bb9038fd1f7f42d4840b69c485bbc1aa"
 )
+
+
+CURVE: Final = bytes.fromhex("06082a811ccf5501822d")  # the curve's object identifier, 1.2.156.10197.1.301, in DER
+_SPKI: Final = _EXAMPLE_KEY[:26]  # what stands before the point in a SubjectPublicKeyInfo
+_CURVE: Final = bytes.fromhex(  # a, b and the generator: GB/T 32918.5-2017, 2
+    "fffffffeffffffffffffffffffffffffffffffff00000000fffffffffffffffc"
+    "28e9fa9e9d9f5e344d5a9e4bcf6509a7f39789f515ab8f92ddbcbd414d940e93"
+    "32c4ae2c1f1981195f9904466a39c9948fe30bbff2660be1715a4589334c74c7"
+    "bc3736a2f4f6779c59bdcee36b692153d0a9877cc62a474002df32e52139f0a0"
+)
+
+
+def public_key_info(point: bytes) -> bytes:
+    """Return the DER SubjectPublicKeyInfo of an uncompressed point (65 bytes)."""
+    return _SPKI + point
+
+
+class Hasher:
+    """What devices sign: SM3 over the signer's id, the curve, his public point, and the data (GB/T 32918.2, 5.5)."""
+
+    def __init__(self, point: bytes, user_id: bytes = USER_ID) -> None:
+        head = (8 * len(user_id)).to_bytes(2, "big") + user_id + _CURVE + point[1:]
+        self._signer = _sm3(head)
+
+    def __call__(self, data: bytes) -> bytes:
+        """Return the 32 bytes that stand for *data*."""
+        return _sm3(self._signer + data)
+
+
+def _sm3(data: bytes) -> bytes:
+    digest = Hash(SM3())
+    digest.update(data)
+    return digest.finalize()
 
 
 def raw_signature(der: bytes) -> bytes:

@@ -65,6 +65,9 @@ class Software:
         self._settings = settings
         self._held: dict[str, _Held] = {}
 
+    async def open(self) -> None:
+        """Do nothing: keys are read when they are needed."""
+
     def certificate(self, key: str) -> bytes:
         """Return the DER certificate of *key*.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from exchange.errors import ConfigurationError, TokenError
 from exchange.ports import Job, Secret, Token
 from exchange.signing import certificates
 from exchange.tokens.software import KeyFile, KeyFiles, Software
-from tests import pki
+from tests import hsm, pki
+from tests.conftest import LOOP
 
 
 def from_folder() -> Token:
@@ -28,16 +29,27 @@ def from_named_files() -> Token:
     return Software(KeyFiles(keys={**keys, "rsa": p12}))
 
 
-TOKENS: dict[str, Callable[[], Token]] = {
-    "software, from a folder": from_folder,
-    "software, from named files and PKCS#12": from_named_files,
+def on_devices(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Token:
+    hsm.SoftHsm(folder, monkeypatch, "hsm-a")
+    rows = {"hsm-a": hsm.SoftHsm.row("hsm-a"), "sdf": hsm.SdfDevice(folder).row()}
+    both = {"hsm-a": "pkcs11:id=%01", "sdf": "sdf:1"}
+    return hsm.devices(rows, {"rsa": both, "p256": {"hsm-a": "pkcs11:object=p256"}, "sm2": {"sdf": "sdf:3"}})
+
+
+TOKENS: dict[str, Callable[[Path, pytest.MonkeyPatch], Token]] = {
+    "software, from a folder": lambda folder, monkeypatch: from_folder(),
+    "software, from named files and PKCS#12": lambda folder, monkeypatch: from_named_files(),
+    "devices, PKCS#11 and SDF": on_devices,
 }
 KEYS = {"rsa-sha1": "rsa", "rsa-sha256": "rsa", "ecdsa-sha256": "p256", "sm2-sm3": "sm2"}
 
 
 @pytest.fixture(params=TOKENS)
-def token(request: pytest.FixtureRequest) -> Token:
-    return TOKENS[request.param]()
+def token(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Token]:
+    token = TOKENS[request.param](tmp_path, monkeypatch)
+    LOOP.run_until_complete(token.open())
+    yield token
+    LOOP.run_until_complete(token.close())
 
 
 def signed(job: Job, value: bytes | Exception) -> bool:

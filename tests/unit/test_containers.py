@@ -10,7 +10,7 @@ import pytest
 from exchange.catalogue import SCHEMAS, load
 from exchange.formats import Place
 from exchange.formats._containers import check_digit, remarks
-from exchange.model import Finding
+from exchange.model import Finding, MessageType
 
 CATALOGUE = load()
 TYPES = [type for type in CATALOGUE.types.values() if type.spec.file.containers]
@@ -66,7 +66,7 @@ def test_a_wrong_check_digit_is_warned_of_and_the_message_is_valid(
     type = CATALOGUE.types[name]
     opened = CATALOGUE.open(body)
     assert CATALOGUE.valid(opened, type, on=ON)
-    (found,) = CATALOGUE.warnings(opened, type, on=ON)
+    (found,) = CATALOGUE.warnings(opened, type, CATALOGUE.schema(type, CATALOGUE.edition(type, ON)))
     assert isinstance(found, Finding)
     assert (found.code, found.severity, found.rule, found.value) == ("SWX-1471", "warning", "iso6346", wrong.decode())
     assert found.pointer == pointer
@@ -77,8 +77,9 @@ def test_a_wrong_check_digit_is_warned_of_and_the_message_is_valid(
 
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
-def test_no_sample_of_ours_has_a_wrong_check_digit(type: object) -> None:
+def test_no_sample_of_ours_has_a_wrong_check_digit(type: MessageType) -> None:
     for sample in CATALOGUE.samples():
         if CATALOGUE.types[sample.type] is type and not sample.code:
-            found = CATALOGUE.warnings(CATALOGUE.open(sample.path.read_bytes()), CATALOGUE.types[sample.type], on=ON)
+            opened = CATALOGUE.open(sample.path.read_bytes())
+            found = CATALOGUE.warnings(opened, type, CATALOGUE.schema(type, CATALOGUE.edition(type, ON)))
             assert [f for f in found if f.code == "SWX-1471"] == []

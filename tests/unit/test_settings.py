@@ -129,7 +129,7 @@ token: {alow_software_keys: true}
         ("limits: {backlog: 1.5}\n", "limits.backlog: should be a valid integer"),
         ("token: {allow_software_keys: perhaps}\n", "token.allow_software_keys: should be a valid boolean"),
         ("store: {kind: sqlit}\n", "switchd.yaml:1:9: store.kind: no store is called 'sqlit', did you mean 'sqlite'?"),
-        ("token: {kind: hsm}\n", "switchd.yaml:1:9: token.kind: no token is called 'hsm' (known: software)"),
+        ("token: {kind: hsm}\n", "switchd.yaml:1:9: token.kind: no token is called 'hsm' (known: devices, software)"),
         ("\nadapters:\n  ampq: {}\n", "switchd.yaml:3:3: adapters.ampq: no adapter is called 'ampq', did you mean"),
         ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: should be a valid dictionary"),
     ],

@@ -1,0 +1,336 @@
+"""Signing devices (密码机), several for each key: the token for production.
+
+In ``switchd.yaml``::
+
+    token:
+      kind: devices
+      options:
+        devices:
+          hsm-a: {kind: pkcs11, module: /usr/lib/vendor/libpkcs11.so, token: A, pin: {credential: hsm-a}, sessions: 16}
+          hsm-b: {kind: pkcs11, module: /usr/lib/vendor/libpkcs11.so, token: B, pin: {credential: hsm-b}, sessions: 16}
+        keys:
+          demo-shop: {certificate: keys/demo-shop.crt, at: {hsm-a: "pkcs11:id=%01", hsm-b: "pkcs11:id=%01"}}
+
+Each device works in a process of its own. A job goes to the device with the fewest in flight, of those that are up,
+have the key, and have the lowest ``priority``; when it fails there through the device's fault, it goes to the next
+at once. Every signature is verified with the key's certificate before anybody sees it. The life of a device::
+
+    DOWN --opened, probe signed--> UP --process died, hung, said no--> DOWN     (tried again after 1, 2, 4 ... 30 s)
+    DOWN --wrong PIN, bad module--> DISABLED          (until somebody has looked: a PIN is never tried twice)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from attrs import define, field
+from pydantic import Field, field_validator
+
+from exchange import plugins
+from exchange.errors import ConfigurationError, ExchangeError, TokenError
+from exchange.ports import Job, Location, Strict
+from exchange.signing import certificates
+from exchange.signing._device_link import Link
+from exchange.signing.certificates import Certificate
+from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault, DeviceSettings
+
+DEEP: Final = 2  # jobs in flight for each session: one at work, one ready
+LONGEST: Final = 30.0  # seconds between attempts to open a device
+PROBE: Final = b"probe"
+PATIENCE: Final = 10.0  # seconds that a job waits for a device to come up, before its message waits in the store
+PROBES: Final = {"sm2": "sm2-sm3", "rsa": "rsa-sha256", "p256": "ecdsa-sha256"}
+
+
+class KeyPlaces(Strict):
+    """One key: its certificate (PEM or DER), and where it is on each device that has it."""
+
+    certificate: Location = Field(description="its certificate, PEM or DER")
+    at: Mapping[str, str] = Field(description="where it is on each device: `pkcs11:id=%01` (RFC 7512), `sdf:3`")
+
+
+class DevicesSettings(Strict):
+    """Which devices there are, and which keys are on them."""
+
+    devices: Mapping[str, DeviceSettings] = Field(description="the devices by name; each kind has more, below")
+    keys: Mapping[str, KeyPlaces] = Field({}, description="the keys by name, as parties and routes call them")
+    check_sm2_every: int = Field(
+        1, ge=1, description="verify every so many SM2 signatures of a key (half a millisecond each); all others always"
+    )
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _of_their_kinds(cls, rows: Any, info: Any) -> Any:
+        if not isinstance(rows, dict):
+            return rows
+        return {name: _settings(name, row, info.context) for name, row in rows.items()}
+
+
+def _settings(name: str, row: Any, context: Any) -> Any:
+    if not isinstance(row, dict) or "kind" not in row:
+        raise ValueError(f"device {name!r} must say of which kind it is ({', '.join(plugins.names('devices'))})")
+    try:
+        kind = plugins.load("devices", row["kind"])
+    except ConfigurationError as why:
+        raise ValueError(why.problems[0]) from None
+    return kind.Settings.model_validate(row, context=context)
+
+
+@define(eq=False)
+class Member:
+    """One device as the token sees it."""
+
+    name: str
+    settings: DeviceSettings
+    state: str = "DOWN"  # UP | DOWN | DISABLED
+    why: str = ""
+    about: Mapping[str, str] = field(factory=dict)
+    link: Link | None = None
+    without: set[str] = field(factory=set)  # keys that it can't sign with
+    signed: Counter[str] = field(factory=Counter)  # with each key, since it was opened
+    attempts: int = 0
+
+    @property
+    def load(self) -> float:
+        """Jobs in flight, for each session."""
+        return self.link.in_flight / self.settings.sessions if self.link else 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether it may be given another job."""
+        return self.load < DEEP
+
+
+class Devices:
+    """Signs with whatever device is up."""
+
+    Settings = DevicesSettings
+
+    def __init__(self, settings: DevicesSettings) -> None:
+        self._keys, self._sm2_every = settings.keys, settings.check_sm2_every
+        self.members = {name: Member(name, one) for name, one in settings.devices.items()}
+        self._certificates: dict[str, Certificate] = {}
+        self._waiting: deque[asyncio.Future[None]] = deque()  # jobs that wait for room, or for a device to come up
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger()
+        self._closed = False
+        if unknown := sorted({d for k in self._keys.values() for d in k.at} - set(self.members)):
+            raise ConfigurationError([f"token: keys are said to be on devices that aren't there: {', '.join(unknown)}"])
+
+    async def open(self) -> None:
+        """Open every device; those that don't open are tried again. Returns when each was tried once."""
+        await asyncio.gather(*(self._open(member) for member in self.members.values()))
+
+    async def close(self) -> None:
+        """End every device's process."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for member in self.members.values():
+            if member.link:
+                member.link.kill("the switch stops")
+
+    # -- keys ----------------------------------------------------------------------------------------------------
+
+    def certificate(self, key: str) -> bytes:
+        """Return the DER certificate of *key*. Raises TokenError, ConfigurationError."""
+        return self._certificate(key).der
+
+    def _certificate(self, key: str) -> Certificate:
+        known = self._certificates.get(key)
+        if known is None:
+            places = self._keys.get(key)
+            if places is None:
+                raise TokenError(
+                    f"no key {key!r}: name it, its certificate and its places in the settings of the token",
+                    f"没有密钥 {key!r}：请在密码设备配置中登记其名称、证书和位置",
+                    code="SWX-5010",
+                )
+            try:
+                (der, *_) = certificates.from_file(places.certificate.read_bytes())
+            except OSError as why:
+                raise ConfigurationError([f"{places.certificate}: {why.strerror}"]) from why
+            known = self._certificates[key] = certificates.read(der)
+        return known
+
+    # -- signing -------------------------------------------------------------------------------------------------
+
+    async def sign(self, jobs: Sequence[Job]) -> Sequence[bytes | Exception]:
+        """Sign every job; the answers are in the order of the jobs."""
+        return await asyncio.gather(*(self._sign(job) for job in jobs))
+
+    async def _sign(self, job: Job) -> bytes | Exception:
+        try:
+            certificate = self._certificate(job.key)
+            if job.algorithm not in certificates.ALGORITHMS or not certificates.fits(certificate, job.algorithm):
+                raise _unfit(job, f"the certificate's key can't sign {job.algorithm}")
+            return await self._signed(job, certificate)
+        except ExchangeError as why:  # one job's failure is no failure of the batch
+            return why
+
+    async def _signed(self, job: Job, certificate: Certificate) -> bytes:
+        tried: list[Member] = []
+        faults: list[str] = []
+        while True:
+            member = await self._member(job.key, tried, faults)
+            try:
+                return await self._by(member, job, certificate)
+            except DeviceFault as fault:
+                tried.append(member)
+                faults.append(f"{member.name}: {fault.text}")
+                self._blame(member, job.key, fault, job)
+            finally:
+                self._let_in()
+
+    async def _by(self, member: Member, job: Job, certificate: Certificate) -> bytes:
+        """Let one device sign; what it says is only believed when it verifies."""
+        assert member.link is not None  # noqa: S101
+        value = await member.link.ask("sign", self._keys[job.key].at[member.name], job.algorithm, job.data)
+        every = self._sm2_every if job.algorithm == "sm2-sm3" else 1
+        member.signed[job.key] += 1
+        if (member.signed[job.key] - 1) % every == 0 and not certificates.signed_by(
+            certificate, job.algorithm, value, job.data
+        ):
+            text = f"its signature doesn't verify with certificate {certificate.serial}"
+            raise DeviceFault(FATAL_KEY, "VERIFY", text)
+        return value
+
+    def _blame(self, member: Member, key: str, fault: DeviceFault, job: Job) -> None:
+        """Note what a fault means for others: nothing, for the key on this device, or for the device."""
+        if fault.kind == REQUEST:
+            raise _unfit(job, fault.text)
+        if fault.kind == FATAL_KEY and key not in member.without:
+            member.without.add(key)
+            self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
+        if fault.kind == FATAL_CONFIG:
+            self._disable(member, fault)
+
+    async def _member(self, key: str, tried: Sequence[Member], faults: Sequence[str]) -> Member:
+        """Return the device that signs with *key* now; wait for one where all are busy, or coming up."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE
+        while True:
+            able = [m for name in self._keys[key].at if key not in (m := self.members[name]).without and m not in tried]
+            up = [m for m in able if m.state == "UP"]
+            if up:
+                first = min(m.settings.priority for m in up)
+                free = [m for m in up if m.has_room and m.settings.priority == first]
+                if free:
+                    return min(free, key=lambda m: m.load)
+            elif tried or not any(m.state == "DOWN" for m in able) or loop.time() >= end:
+                raise self._unable(key, faults)
+            await self._room(max(0.0, end - loop.time()) if not up else None)
+
+    async def _room(self, seconds: float | None) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await asyncio.wait([turn], timeout=seconds)
+        if not turn.done():
+            turn.cancel()
+
+    def _let_in(self, everybody: bool = False) -> None:
+        """Wake whoever has waited longest; or all, when a device has come or gone."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                if not everybody:
+                    return
+
+    def _unable(self, key: str, faults: Sequence[str]) -> TokenError:
+        states = [f"{m.name} {m.state}{f' ({m.why})' if m.why else ''}" for m in self.members.values()]
+        text = "; ".join([*faults, *states])
+        return TokenError(
+            f"no device can sign with key {key!r} now: {text}", f"目前没有设备可用密钥 {key!r} 签名：{text}"
+        )
+
+    # -- devices -------------------------------------------------------------------------------------------------
+
+    async def _open(self, member: Member) -> None:
+        """Open a device and let it prove itself; else try again later, or never where that would do harm."""
+        link = Link(member.name, member.settings, partial(self._lost, member))
+        try:
+            member.about = await link.start()
+            member.link = link
+            await self._probe(member)
+        except (DeviceFault, ConfigurationError) as why:
+            fault = why if isinstance(why, DeviceFault) else DeviceFault(FATAL_CONFIG, "SETTINGS", str(why))
+            link.kill(fault.text)
+            return self._not_opened(member, fault)
+        except BaseException:  # the switch stops meanwhile
+            link.kill("the switch stops")
+            raise
+        member.state, member.why, member.attempts = "UP", "", 0
+        self._log.info("device.opened", device=member.name, **member.about)
+        self._let_in(everybody=True)
+        return None
+
+    async def _probe(self, member: Member) -> None:
+        """Sign with one of its keys: that a session opens proves nothing. Keys that fail are set aside."""
+        member.without.clear()
+        member.signed.clear()
+        for key, places in self._keys.items():
+            if member.name in places.at:
+                certificate = self._certificate(key)
+                algorithm = next(a for a in PROBES.values() if certificates.fits(certificate, a))
+                try:
+                    await self._by(member, Job(key, algorithm, PROBE), certificate)
+                except DeviceFault as fault:
+                    if fault.kind in (RETRY_OTHER, FATAL_CONFIG):
+                        raise
+                    member.without.add(key)
+                    self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
+                else:
+                    return
+
+    def _not_opened(self, member: Member, fault: DeviceFault) -> None:
+        if fault.kind == FATAL_CONFIG:
+            return self._disable(member, fault)
+        member.why = fault.text
+        wait = min(LONGEST, 2.0**member.attempts)
+        member.attempts += 1
+        self._log.warning("device.not_opened", device=member.name, code=fault.code, text=fault.text, again_in=wait)
+        self._again(member, wait)
+        return None
+
+    def _disable(self, member: Member, fault: DeviceFault) -> None:
+        if member.state == "DISABLED":
+            return
+        member.state, member.why = "DISABLED", fault.text
+        self._log.error("device.disabled", device=member.name, code=fault.code, text=fault.text)
+        if member.link:
+            member.link.kill(fault.text)
+        self._let_in(everybody=True)
+
+    def _lost(self, member: Member, reason: str) -> None:
+        """Its process is gone: jobs go elsewhere, and it is opened anew."""
+        member.link = None
+        if member.state != "UP" or self._closed:
+            return
+        member.state, member.why, member.attempts = "DOWN", reason, 0
+        self._log.error("device.lost", device=member.name, text=reason)
+        self._again(member, 0.0)
+        self._let_in(everybody=True)
+
+    def _again(self, member: Member, seconds: float) -> None:
+        async def later() -> None:
+            await asyncio.sleep(seconds)
+            await self._open(member)
+
+        if not self._closed:
+            task = asyncio.get_running_loop().create_task(later())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+def _unfit(job: Job, why: str) -> TokenError:
+    return TokenError(
+        f"key {job.key!r} can't sign {job.algorithm!r}: {why}",
+        f"密钥 {job.key!r} 不能用于 {job.algorithm!r} 签名：{why}",
+        code="SWX-5020",
+    )
