@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from twisted.internet.task import Clock
 
+from docs import _systems
 from docs._page import begun, table
 from exchange import catalogue, codes
 from exchange.commands import reference
@@ -126,29 +127,41 @@ def _messages() -> Iterator[str]:
     yield begun(
         "Messages",
         "schemas/",
-        "Every message type that the switch knows. *System* is the folder below `schemas/` that holds type, XSDs and\n"
-        "samples; [add a message type](../how-to/add-a-message-type.md) tells how there get to be more. A declaration\n"
-        "goes from an enterprise to an authority, a receipt the other way. *Certainty* is how sure we are of it:\n\n"
+        "Every message type that the switch knows. *Family* is the folder below `schemas/` that holds type, schemas\n"
+        "and samples; [add a message type](../how-to/add-a-message-type.md) tells how there get to be more. Of the\n"
+        "*parties* the first sends declarations and notices, and gets the receipts. *Certainty* is how sure we are:\n\n"
         + "\n".join(f"* `{name}`: {text}" for name, text in CERTAINTY.items()),
     )
-    head = ["type", "", "system", "parties, direction", "format, versions", "edition", "certainty"]
+    head = ["type", "", "family", "parties, direction", "format, versions", "edition", "certainty"]
     yield table(head, (_type(one, known) for one in known.types.values()))
     yield "## Keys and receipts\n"
     yield "Keys are most trusted first; a composite one is joined with `/`. *Routing* are the fields that `where:` of a"
     yield "route may ask for. *Signature* is an enveloped one in the message itself.\n"
     head = ["type", "keys", "routing", "signature", "answered by", "within", "answers"]
     yield table(head, (_keys(one, known) for one in known.types.values()))
+    yield "## Systems and scenarios\n"
+    yield "*Systems* are those of [systems](systems.md) that a type serves; *scenario* is the test that takes a message"
+    yield "of the type through the whole daemon, with what becomes of it.\n"
+    head = ["type", "systems", "scenario"]
+    yield table(head, (_used(one, known) for one in known.types.values()))
 
 
 def _type(type: MessageType, known: catalogue.Catalogue) -> list[str]:
     file = type.spec.file
-    authority, family = type.spec.folder.relative_to(known.directory).parts
-    way = f"{authority} → enterprise" if type.kind == "receipt" else f"enterprise → {authority}"
+    way = _systems.parties(type, known)
     editions = ", ".join(f"{one.name} (from {one.valid_from})" for one in file.editions)
     accepted = ["any version" if version == "*" else version for version in file.version.accepted if version]
     version = ", ".join([type.format, *accepted])
     names = f"{type.title_en} · {type.title_zh}"
-    return [f"`{type.name}`", names, f"{authority}/{family}", f"{type.kind}, {way}", version, editions, type.certainty]
+    return [
+        f"`{type.name}`",
+        names,
+        _systems.family_of(type, known),
+        f"{type.kind}, {way}",
+        version,
+        editions,
+        type.certainty,
+    ]
 
 
 def _keys(type: MessageType, known: catalogue.Catalogue) -> list[str]:
@@ -158,6 +171,12 @@ def _keys(type: MessageType, known: catalogue.Catalogue) -> list[str]:
     within = _duration(type.deadline_seconds) if type.deadline_seconds else ""
     answers = ", ".join(file.answers.to) if file.answers else ""
     return [f"`{type.name}`", "; ".join(keys), fields, type.signature, ", ".join(type.answered_by), within, answers]
+
+
+def _used(type: MessageType, known: catalogue.Catalogue) -> list[str]:
+    systems = "; ".join(f"{one['en']} · {one['zh']}" for one in _systems.of(type, known))
+    scenario = _systems.scenario(type, known).removeprefix("tests/scenarios/")
+    return [f"`{type.name}`", systems, f"[{scenario}](../../tests/scenarios/{scenario})" if scenario else ""]
 
 
 def _duration(seconds: float) -> str:

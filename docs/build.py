@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs import _figures, _lives, _maps, _reference, _schemas, _settings
+from docs import _figures, _lives, _maps, _reference, _schemas, _settings, _systems
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 Write = Callable[[], str]
@@ -26,6 +26,7 @@ PAGES: Final[Mapping[str, Write]] = {
     "docs/reference/errors.md": _reference.errors,
     "docs/reference/metrics.md": _reference.metrics,
     "docs/reference/messages.md": _reference.messages,
+    "docs/reference/systems.md": _systems.page,
     "docs/reference/benchmark.md": _figures.page,
     "docs/reference/routes.schema.json": _schemas.routes,
     "docs/reference/switchd.schema.json": _schemas.switchd,

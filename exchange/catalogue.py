@@ -31,7 +31,9 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
                                      # of XML: /a/b starts at the root of the message instead of the document
       fields: {returnStatus: returnStatus}       # what routing may look at: the distinct values
 
+    containers: [A/B/ID]             # where all container numbers stand: a wrong check digit is warned of (SWX-1471)
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
+    behind_signature: [ExtendMessage]  # ... but for these, which stand behind it where they are there at all
     answered_by: [CEB312Message]     # of a declaration: which receipts it waits for
     deadline_seconds: 1800           # after which a missing receipt raises an alarm
     answers:                         # of a receipt
@@ -85,7 +87,8 @@ from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
-from exchange.formats.edifact import Edifact
+from exchange.formats._containers import MOST, remarks
+from exchange.formats.edifact import Edifact, agreed
 from exchange.formats.json import Json
 from exchange.formats.platform_file import PlatformFile
 from exchange.formats.table import Table
@@ -178,12 +181,12 @@ class Catalogue:
 
     # -- the path of one message
 
-    def open(self, payload: bytes) -> Opened:
-        """Parse a payload, once. Raises Unreadable."""
+    def open(self, payload: bytes, charset: str = "") -> Opened:
+        """Parse a payload, once; *charset* was agreed on with its sender. Raises Unreadable."""
         format = self._sniffed(payload)
         if format is None:
             raise nothing_readable(payload)
-        return format.open(payload)
+        return (agreed(format, charset) if charset else format).open(payload)
 
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
@@ -211,17 +214,28 @@ class Catalogue:
         """
         return self.schema(type, self.edition(type, on, version), unsigned=unsigned).valid(opened)
 
+    def warnings(self, opened: Opened, type: MessageType, schema: Schema) -> list[Finding]:
+        """List what a message should be looked at for that *schema* found valid; not every format has such remarks."""
+        found, spec = schema.warnings(opened), type.spec
+        return [*found, *remarks(spec.reader.containers(opened))] if spec.file.containers else found
+
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""
         format = self._sniffed(payload)
         return format.receipt_shape if format else "ceb900"
 
-    def explain(self, payload: bytes, type: str, edition: str, *, unsigned: bool = False) -> list[Finding]:
+    def explain(
+        self, payload: bytes, type: str, edition: str, *, unsigned: bool = False, charset: str = ""
+    ) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
         spec: Spec = self.types[type].spec
         file = next(spec.folder / known.file for known in spec.file.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
-        return spec.format.explain(payload, file, unsigned=unsigned, personal=spec.personal)
+        format = agreed(spec.format, charset)
+        found = format.explain(payload, file, unsigned=unsigned, personal=spec.personal)
+        if spec.file.containers:
+            found += remarks(spec.reader.containers(format.open(payload)))
+        return found[:MOST]
 
     def part(self, opened: Opened, type: MessageType, records: Collection[int]) -> bytes:
         """Write a message anew with only these of its documents, by their number in the envelope."""
@@ -385,10 +399,10 @@ def known_formats() -> dict[str, Format]:
 
 
 def explain(
-    directories: tuple[Path, ...], payload: bytes, type: str, edition: str, unsigned: bool = False
+    directories: tuple[Path, ...], payload: bytes, type: str, edition: str, unsigned: bool = False, charset: str = ""
 ) -> list[Finding]:
     """Do what ``Catalogue.explain`` does, in another process: everything here can be pickled."""
-    return _loaded(*directories).explain(payload, type, edition, unsigned=unsigned)
+    return _loaded(*directories).explain(payload, type, edition, unsigned=unsigned, charset=charset)
 
 
 _loaded = cache(load)

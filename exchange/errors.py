@@ -76,7 +76,7 @@ class BadSignature(Rejected):
 class Invalid(Rejected):
     """The message breaks its schema; every finding is listed.
 
-    *question* names what finds them (type, edition, unsigned), until somebody has the time to ask.
+    *question* names what finds them (type, edition, unsigned, agreed charset), until somebody has time to ask.
     """
 
     default_code = "SWX-1040"
@@ -87,7 +87,7 @@ class Invalid(Rejected):
         zh: str = "报文不符合格式规范",
         *,
         findings: Sequence[Finding] = (),
-        question: tuple[str, str, bool] | None = None,
+        question: tuple[str, str, bool, str] | None = None,
     ) -> None:
         super().__init__(en, zh, findings=findings)
         self.question = question

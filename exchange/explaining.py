@@ -29,8 +29,8 @@ class Explainer:
         self._pool: ProcessPoolExecutor | None = None
         self._leaving: list[BaseProcess] = []  # workers that answer what they were asked, and end
 
-    async def explain(self, parcel: Parcel, question: tuple[str, str, bool]) -> Sequence[Finding]:
-        """Return what is wrong with a parcel; *question* is (type, edition, whether it may be unsigned).
+    async def explain(self, parcel: Parcel, question: tuple[str, str, bool, str]) -> Sequence[Finding]:
+        """Return what is wrong with a parcel; *question* is (type, edition, unsigned, agreed charset).
 
         Raises TimeoutError when it takes too long, and BrokenProcessPool when the worker died twice on it.
         """

@@ -46,6 +46,11 @@ class Examined:
     opened: Any = None  # the parsed payload: whoever signs or splits needs no second parse
 
     @property
+    def behind_signature(self) -> tuple[str, ...]:
+        """Return what stands behind the signature in messages of its type."""
+        return self.type.spec.file.behind_signature if self.type else ()
+
+    @property
     def question(self) -> Question:
         """Return what the store must be asked before this can be decided."""
         assert self.message is not None and self.envelope is not None  # noqa: S101, PT018
@@ -72,13 +77,15 @@ def examine(
     try:
         if f"party:{arrival.party}" in held:
             raise Held(f"party {arrival.party} is on hold", f"接入方 {arrival.party} 已挂起", code="SWX-2060")
-        opened = catalogue.open(arrival.parcel.read())
+        owner = table.parties.get(arrival.party)
+        charset = owner.agreement.charset if owner else ""
+        opened = catalogue.open(arrival.parcel.read(), charset)
         type = catalogue.identify(opened)
         envelope = catalogue.read(opened, type)
         sender = _sender(arrival, envelope, table)
         _receivers(envelope, table)
         signer, warnings = _verified(opened, type, sender, at)
-        warnings += _validated(opened, type, envelope, catalogue, at)
+        warnings += _validated(opened, type, envelope, catalogue, at, charset)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
     message = Message(arrival, type, envelope, sender.code, signer, tuple(warnings))
@@ -135,7 +142,8 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
                 code="SWX-1031",
             )
         profiles = accepted_profiles(sender.agreement.profiles)
-        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
+        behind = type.spec.file.behind_signature
+        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at, behind=behind)
     except BadSignature as why:
         if wanted == "require":
             raise
@@ -143,7 +151,9 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
     return verified.signer.serial, []
 
 
-def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Catalogue, at: Instant) -> list[Finding]:
+def _validated(
+    opened: Any, type: MessageType, envelope: Envelope, catalogue: Catalogue, at: Instant, charset: str
+) -> list[Finding]:
     """Give the schema's verdict: a declaration must obey, a receipt that doesn't passes with a warning."""
     unsigned = type.signature == "required" and not envelope.signed
     edition = catalogue.edition(type, date_at(at), envelope.version)
@@ -152,8 +162,8 @@ def _validated(opened: Any, type: MessageType, envelope: Envelope, catalogue: Ca
     if type.kind == "receipt":  # authorities break their own schemas and lists; the sender still wants the answer
         return _oddities(valid, catalogue.unlisted(type, envelope))
     if not valid:
-        raise Invalid(question=(type.name, edition.name, unsigned))
-    return schema.warnings(opened)
+        raise Invalid(question=(type.name, edition.name, unsigned, charset))
+    return catalogue.warnings(opened, type, schema)
 
 
 def _oddities(valid: bool, codes: Sequence[str]) -> list[Finding]:
@@ -215,7 +225,9 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
         for name in route.to
     ]
     shape = _shape(message.arrival, message.type.receipt_shape, table)
-    told = receipts.accepted(message.arrival, message.envelope, at, shape, warnings=message.warnings)
+    told = receipts.accepted(
+        message.arrival, message.envelope, at, shape, warnings=message.warnings, contrl=sender.agreement.contrl
+    )
     planned += _own(message.arrival, sender, table, "accepted", told)
     return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
 
@@ -263,8 +275,10 @@ def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable
             f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
         )
     shape = _shape(message.arrival, message.type.receipt_shape, table)
-    again = receipts.accepted(message.arrival, message.envelope, at, shape, twin=twin)
-    planned = _own(message.arrival, table.parties[message.sender], table, "accepted", again)
+    sender = table.parties[message.sender]
+    contrl = sender.agreement.contrl
+    again = receipts.accepted(message.arrival, message.envelope, at, shape, twin=twin, contrl=contrl)
+    planned = _own(message.arrival, sender, table, "accepted", again)
     return Decision("recognise", tuple(planned), twin=twin)
 
 
@@ -280,7 +294,7 @@ def _not_accepted(examined: Examined, catalogue: Catalogue, table: RoutingTable,
     if owner is not None:
         native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
         shape = _shape(arrival, native, table)
-        told = receipts.rejected(arrival, examined.envelope, why, at, shape)
+        told = receipts.rejected(arrival, examined.envelope, why, at, shape, contrl=owner.agreement.contrl)
         planned = _own(arrival, owner, table, "rejected", told)
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
 

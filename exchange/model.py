@@ -25,6 +25,8 @@ class Agreement:
     sends_for: tuple[str, ...] = ()  # codes of other parties it may send for; "*" = anybody (platforms, authorities)
     acknowledge: str = "all"  # all | rejected | none: which receipts of our own it gets; authorities get none
     reply_to: str = ""  # endpoint for receipts; empty = where the message came in
+    contrl: str = "as-asked"  # always | errors | never | as-asked (0031): when its EDIFACT is answered with CONTRL
+    charset: str = ""  # that its EDIFACT is written in, whatever it declares; empty = as declared
 
 
 @frozen
@@ -47,8 +49,7 @@ class Party:
 
     def hears(self, disposition: str) -> bool:
         """Tell whether this party gets our own receipt of a *disposition* (accepted or rejected)."""
-        wanted = self.agreement.acknowledge
-        return not self.is_authority and (wanted == "all" or wanted == disposition)
+        return not self.is_authority and self.agreement.acknowledge in ("all", disposition)
 
 
 @frozen
@@ -168,8 +169,7 @@ def indexed(value: str) -> str:
 class Document:
     """One business document inside a message (an order, a payment), by the keys it is known by.
 
-    *keys* maps the name of a key to its value, most trusted first. A composite value is joined with ``/``, scope
-    first: ``order`` may be ``<platform code>/<order number>``.
+    *keys* maps names to values, most trusted first. Composite values are joined with ``/``: platform code, number.
     """
 
     keys: Mapping[str, str]

@@ -111,14 +111,22 @@ def _cut(message: Message, body: bytes) -> Parcel:
 
 
 def accepted(
-    arrival: Arrival, envelope: Envelope, at: Instant, shape: str, *, twin: int = 0, warnings: Sequence[Finding] = ()
+    arrival: Arrival,
+    envelope: Envelope,
+    at: Instant,
+    shape: str,
+    *,
+    twin: int = 0,
+    warnings: Sequence[Finding] = (),
+    contrl: str = "as-asked",
 ) -> Parcel | None:
     """Write that a message was accepted (again, where *twin* is the earlier one); nothing where none is asked for.
 
-    *shape* as in ``rejected``.
+    *shape* and *contrl* as in ``rejected``.
     """
     if shape.startswith(EDIFACT):
-        written = _contrl("Successed", arrival, Verdict(_reference(arrival, "A"), *_moment(at), version=shape[8:]))
+        verdict = Verdict(_reference(arrival, "A"), *_moment(at), version=shape[8:], wanted=contrl)
+        written = _contrl("Successed", arrival, verdict)
         return written if written is not None and written.size else None
     if shape == "platform_file":
         told = f"same file as {show_id(twin)}" if twin else ""
@@ -132,17 +140,19 @@ def accepted(
     return _json("Successed", arrival, facts)
 
 
-def rejected(arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str) -> Parcel | None:
+def rejected(
+    arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str, *, contrl: str = "as-asked"
+) -> Parcel | None:
     """Write that a message was rejected, with every finding; nothing where it was an acknowledgement itself.
 
     *shape* is ``json``, ``ceb900``, ``platform_file`` or ``edifact``, which may name the version of CONTRL:
-    ``edifact D:96A:UN``.
+    ``edifact D:96A:UN``; *contrl* says when CONTRL is wanted, as agreements do.
     """
     if shape == "ceb900":
         return _ceb900(arrival, envelope, why, at)
     if shape.startswith(EDIFACT):
         code = SYNTAX_ERRORS.get(why.code, "" if why.findings else "18")
-        verdict = Verdict(_reference(arrival, "R"), *_moment(at), code, why.findings, shape[8:])
+        verdict = Verdict(_reference(arrival, "R"), *_moment(at), code, why.findings, shape[8:], contrl)
         written = _contrl("Failed", arrival, verdict)
         if written is not None:
             return written if written.size else None

@@ -24,7 +24,7 @@ PAGE: Final = 100
 LISTED: Final = 1_000  # rejected messages that are explained and listed; more are counted
 NEWEST: Final = 1 << 62
 INVALID: Final = Invalid.default_code
-Explain = Callable[[Parcel, tuple[str, str, bool]], Awaitable[Sequence[Finding]]]
+Explain = Callable[[Parcel, tuple[str, str, bool, str]], Awaitable[Sequence[Finding]]]
 
 
 @frozen
@@ -57,7 +57,7 @@ class Judge:
     type: MessageType
     edition: Edition | None = None
 
-    def question(self, payload: bytes) -> tuple[str, str, bool] | None:
+    def question(self, payload: bytes) -> tuple[str, str, bool, str] | None:
         """Return what to ask about an invalid message (type, edition, unsigned), None about a valid one.
 
         Raises Rejected where it isn't even known, and LookupError where the edition is for other versions.
@@ -71,7 +71,7 @@ class Judge:
         edition = edition or self.catalogue.edition(type, date.max, envelope.version)
         unsigned = type.signature == "required" and not envelope.signed
         valid = self.catalogue.schema(type, edition, unsigned=unsigned).valid(opened)
-        return None if valid else (type.name, edition.name, unsigned)
+        return None if valid else (type.name, edition.name, unsigned, "")
 
 
 async def replay(
@@ -112,7 +112,7 @@ async def _judge(kept: Kept, past: Past, judge: Judge, explain: Explain, tally: 
         _count(tally, kept, was_invalid, await _findings(parcel, question, explain))
 
 
-async def _findings(parcel: Parcel, question: tuple[str, str, bool], explain: Explain) -> Sequence[Finding]:
+async def _findings(parcel: Parcel, question: tuple[str, str, bool, str], explain: Explain) -> Sequence[Finding]:
     try:
         return await explain(parcel, question)
     except Exception as why:  # whatever a message does to the process that explains it, the next one is looked at

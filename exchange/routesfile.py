@@ -45,6 +45,8 @@ class _Agreement(Strict):
     profiles: tuple[str, ...] = ()
     sends_for: tuple[str, ...] = ()
     acknowledge: Literal["all", "rejected", "none"] = "all"
+    contrl: Literal["as-asked", "always", "errors", "never"] = "as-asked"
+    charset: Literal["", "utf-8", "gb18030", "big5", "iso8859-1"] = ""
     reply_to: str = ""
 
 

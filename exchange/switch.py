@@ -40,7 +40,7 @@ LARGE: Final = 256 * 1024  # bytes over which a payload is examined in a thread 
 POISON: Final = 3  # workers that a message may kill before a person must look
 SUSPECTS: Final = 256  # of what was undecided at a crash: the oldest, tried one by one
 PAUSE_SECONDS: Final = 2.0  # between attempts while the store or the token can't
-Explain = Callable[[Parcel, tuple[str, str, bool]], Awaitable[Sequence[Finding]]]
+Explain = Callable[[Parcel, tuple[str, str, bool, str]], Awaitable[Sequence[Finding]]]
 
 
 @frozen
@@ -284,7 +284,8 @@ class Switch:
         for e, decision in decided:
             for planned in decision.planned:
                 if planned.sign:
-                    seal_ = Seal(e.arrival.parcel.read(), e.opened.tree, planned.sign, planned.key)
+                    whole = e.arrival.parcel.read()
+                    seal_ = Seal(whole, e.opened.tree, planned.sign, planned.key, e.behind_signature)
                     wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
         if not wanted:
             return decided, {}, []

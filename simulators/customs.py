@@ -94,7 +94,7 @@ class Customs:
             told = "；".join([why.zh, *(f"{finding.pointer}：{finding.zh}" for finding in why.findings)])
             record, due = format_error(body, name, told, at), self._windowed(at)
             return [Return(due, "CEB900Message", new_guid(body, due), record, of_port=True, alone=True)]
-        fault = self._signature_fault(opened, rules, at)
+        fault = self._signature_fault(opened, type, rules, at)
         documents = opened.tree.iterfind(f"{{{CEB}}}{rules.document}")
         return [one for document in documents for one in self._answered(document, rules, fault, at)]
 
@@ -110,11 +110,12 @@ class Customs:
             edition = self.types.edition(type, day, version).name
             raise Invalid(findings=self.types.explain(opened.payload, type.name, edition, unsigned=True))
 
-    def _signature_fault(self, opened: Opened, rules: TypeRules, at: Instant) -> Says | None:
+    def _signature_fault(self, opened: Opened, type: MessageType, rules: TypeRules, at: Instant) -> Says | None:
         if not (rules.signature and self.certificates):
             return None
         try:
-            verify(opened.tree, profiles=PROFILES.values(), certificates=self.certificates, at=at)
+            behind, profiles = type.spec.file.behind_signature, PROFILES.values()
+            verify(opened.tree, profiles=profiles, certificates=self.certificates, at=at, behind=behind)
         except BadSignature as why:
             return rules.signature.missing if why.code == MISSING else rules.signature.wrong
         return None

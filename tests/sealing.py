@@ -68,10 +68,10 @@ def token() -> Software:
     return Software(KeyFiles(folder=pki.shared()))
 
 
-def seal(document: bytes, profile: str, key: str = "") -> bytes:
+def seal(document: bytes, profile: str, key: str = "", behind: tuple[str, ...] = ()) -> bytes:
     """Sign *document* outside of the event loop."""
     key = key or KEYS[profile]
-    prepared = prepare(document, PROFILES[profile], pki.der(key))
+    prepared = prepare(document, PROFILES[profile], pki.der(key), behind)
     [value] = asyncio.get_event_loop().run_until_complete(token().sign([prepared.job(key)]))
     assert isinstance(value, bytes), value
     return assemble(document, prepared, value)
@@ -82,10 +82,12 @@ def sealed(profile: str = "ecdsa-sha256", key: str = "") -> bytes:
     return seal(MESSAGE, profile, key)
 
 
-def verified(document: bytes, *keys: str, profiles: tuple[str, ...] = (), at: int = 0) -> Verified:
+def verified(
+    document: bytes, *keys: str, profiles: tuple[str, ...] = (), at: int = 0, behind: tuple[str, ...] = ()
+) -> Verified:
     """Verify against the certificates of *keys* (all of the enterprise's by default)."""
     pinned = [pki.der(key) for key in keys or ("rsa", "p256", "sm2")]
-    return verify(document, profiles=accepted(profiles), certificates=pinned, at=at or now())
+    return verify(document, profiles=accepted(profiles), certificates=pinned, at=at or now(), behind=behind)
 
 
 def code_of(document: bytes, *keys: str, **options: object) -> str:

@@ -52,7 +52,7 @@ def test_a_valid_sample_is_valid_and_nothing_but_warnings_is_said_of_it(sample: 
     assert type.name == sample.type
     assert CATALOGUE.valid(opened, type, on=ON)
     findings = CATALOGUE.explain(payload, type.name, CATALOGUE.edition(type, ON).name)
-    assert findings == CATALOGUE.warnings(opened, type, on=ON)
+    assert findings == CATALOGUE.warnings(opened, type, CATALOGUE.schema(type, CATALOGUE.edition(type, ON)))
     assert all(finding.severity == "warning" for finding in findings)
 
 

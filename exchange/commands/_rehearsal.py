@@ -34,8 +34,9 @@ def _explained(examined: Examined, routes: Routes) -> Examined:
     why = examined.error
     if not isinstance(why, Invalid) or why.question is None:
         return examined
-    type, edition, unsigned = why.question
-    found = routes.catalogue.explain(examined.arrival.parcel.read(), type, edition, unsigned=unsigned)
+    type, edition, unsigned, charset = why.question
+    body = examined.arrival.parcel.read()
+    found = routes.catalogue.explain(body, type, edition, unsigned=unsigned, charset=charset)
     return evolve(examined, error=Invalid(findings=found))
 
 

@@ -6,7 +6,7 @@ shape of the YAML is explained in ``exchange.catalogue``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
@@ -132,7 +132,9 @@ class TypeFile(Strict):
     receivers: str = ""
     fields: dict[Text, Text] = Field(default_factory=dict)  # of the whole message
     documents: Documents
+    containers: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()  # where container numbers stand, every one
     signature: Literal["none", "optional", "required"] = "none"
+    behind_signature: tuple[Text, ...] = ()  # children of the root that stand behind the signature, in order
     answered_by: tuple[Text, ...] = ()
     deadline_seconds: PositiveFloat | None = None
     answers: Answers | None = None
@@ -150,6 +152,14 @@ class Opened:
     tree: Any  # the format's own: an lxml element, a list of segments
 
 
+@frozen
+class Place:
+    """A text in a message, and where it stands, which is only worked out where somebody is told."""
+
+    text: str
+    where: Callable[[], tuple[str, int | None]]  # pointer and line
+
+
 class Reader(Protocol):
     """Reads messages of one type; made from its YAML once."""
 
@@ -161,6 +171,9 @@ class Reader(Protocol):
 
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
+
+    def containers(self, opened: Opened) -> Iterable[Place]:
+        """Return every container number, where the type's YAML says that there are some."""
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the message anew with only these of its documents, by their number."""

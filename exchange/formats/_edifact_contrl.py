@@ -41,6 +41,7 @@ class Verdict:
     code: str = ""
     findings: Sequence[Finding] = ()
     version: str = ""  # S009 after the type: D:3:UN; empty: by the syntax version of what is answered
+    wanted: str = "as-asked"  # always | errors | never | as-asked: by the acknowledgement request (0031)
 
 
 def answerable(payload: Payload) -> bool:

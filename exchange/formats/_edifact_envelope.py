@@ -84,12 +84,12 @@ class Message:
         return self._raw
 
     def _read(self) -> Iterator[str]:
-        text, syntax = self.interchange.text, self.interchange.syntax
+        text, syntax, charset = self.interchange.text, self.interchange.syntax, self.interchange.charset
         for found in self.interchange.separators.pattern.finditer(text, self.start, self.end):
             body = found[1]
             if not body and not found[2]:
                 return
-            yield flat(body) if body.isascii() else decoded(flat(body), syntax)[0]
+            yield flat(body) if body.isascii() else decoded(flat(body), syntax, charset)[0]
 
     def segments(self, tags: Container[str] = ANY) -> Iterator[Segment]:
         """Yield its segments, or only those with these tags, split."""
@@ -113,6 +113,7 @@ class Interchange:
     groups: list[Segment] = field(factory=list)
     trailer: Segment | None = None
     end: int = 0
+    charset: str = ""  # as that of the payload
 
     @property
     def pointer(self) -> str:
@@ -144,6 +145,7 @@ class Payload:
     """All interchanges of one payload."""
 
     text: str = field(repr=False)
+    charset: str = ""  # that was agreed on with the sender; empty: the declared one
     interchanges: list[Interchange] = field(factory=list)
     faults: list[Fault] = field(factory=list)
 
@@ -164,13 +166,13 @@ def payload_of(opened: Opened) -> Payload:
     return tree
 
 
-def parse(payload: bytes) -> Payload:
-    """Find interchanges and messages. Raises Unreadable."""
+def parse(payload: bytes, charset: str = "") -> Payload:
+    """Find interchanges and messages; *charset* is read instead of those declared. Raises Unreadable."""
     if len(payload) > LIMIT_PAYLOAD:
         raise too_much(f"{len(payload)} bytes", f"交换共 {len(payload)} 字节")
     text = payload.decode("latin-1")
     at = len(BOM) if text.startswith(BOM) else 0
-    read = Payload(text)
+    read = Payload(text, charset)
     line = 0
     while True:
         start = head(text, at)
@@ -212,7 +214,7 @@ def salvage(payload: bytes) -> Payload | None:
     if not raw:
         return None
     header = begun.separators.split(raw)
-    return Payload(text, [Interchange(text, 1, 1, begun.una, begun.separators, header, raw, start)])
+    return Payload(text, interchanges=[Interchange(text, 1, 1, begun.una, begun.separators, header, raw, start)])
 
 
 # -- walking through one interchange -----------------------------------------------------------------------------
@@ -265,7 +267,9 @@ class _Walk:
     def _begin(self, start: int, una: str, separators: Separators, header: Segment, raw: str) -> None:
         number = len(self._read.interchanges) + 1
         self._read.interchanges.append(
-            Interchange(self._read.text, number, self._line, una, separators, header, raw, start)
+            Interchange(
+                self._read.text, number, self._line, una, separators, header, raw, start, charset=self._read.charset
+            )
         )
 
     def _ung(self, segment: Segment, begin: int, end: int) -> None:

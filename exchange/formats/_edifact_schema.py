@@ -20,6 +20,8 @@ from exchange.formats._edifact_tables import Directory, Form, Node, Slot, direct
 from exchange.formats._edifact_text import (
     CHARSETS,
     DEFAULT,
+    ESCAPE,
+    ESCAPING,
     REPERTOIRES,
     Element,
     Segment,
@@ -181,8 +183,10 @@ class _Check:
         interchange = message.interchange
         self._separators, self._version = interchange.separators, interchange.version
         syntax = interchange.syntax
-        self._syntax, self._undecodable = syntax, not interchange.text.isascii()
-        self._repertoire = REPERTOIRES.get(syntax) if strict and interchange.separators.component == ":" else None
+        text, agreed = interchange.text, interchange.charset
+        self._syntax, self._undecodable = syntax, not text.isascii() or (syntax == ESCAPING and ESCAPE in text)
+        strict = strict and not agreed and interchange.separators.component == ":"
+        self._repertoire = REPERTOIRES.get(syntax) if strict else None
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with the message."""
@@ -260,11 +264,11 @@ class _Check:
                 yield self._missing(node, line)
 
     def _charset(self) -> Iterator[Fault]:
-        text, message = self._message.interchange.text, self._message
-        part = text[message.start : message.end]
-        if not part.isascii() and not decoded(part, self._syntax)[1]:
-            code = "21" if self._syntax in REPERTOIRES else "46"
-            yield Fault(code, message.pointer, message.line, "charset", "", self._syntax)
+        message, agreed = self._message, self._message.interchange.charset
+        part = message.interchange.text[message.start : message.end]
+        if not decoded(part, self._syntax, agreed)[1]:
+            code = "21" if self._syntax in REPERTOIRES and not agreed else "46"
+            yield Fault(code, message.pointer, message.line, "charset", "", agreed or self._syntax)
 
 
 # -- one segment ---------------------------------------------------------------------------------------------------

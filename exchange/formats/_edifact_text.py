@@ -38,6 +38,8 @@ CHARSETS: Final[Mapping[str, str]] = {  # syntax identifier -> Python's name
     "UNOF": "iso8859-7", "UNOG": "iso8859-3", "UNOH": "iso8859-4", "UNOI": "iso8859-6", "UNOJ": "iso8859-8",
     "UNOK": "iso8859-9", "UNOX": "gb18030", "UNOY": "utf-8",
 }  # fmt: skip
+ESCAPING: Final = "UNOX"  # allows ISO 2022, whose escapes aren't read here: after one, "'" may be half a character
+ESCAPE: Final = "\x1b"
 REPERTOIRES: Final[Mapping[str, re.Pattern[str]]] = {  # what A and B don't allow, separators aside
     "UNOA": re.compile(r"[^A-Z0-9 .,\-()/='+:?!\"%&*;<>]"),
     "UNOB": re.compile(r"[^ -~]"),
@@ -236,17 +238,17 @@ def flat(text: str) -> str:
     return text.replace("\r", "").replace("\n", "") if "\n" in text or "\r" in text else text
 
 
-def decoded(text: str, syntax: str) -> tuple[str, bool]:
-    """Read a segment in the character set of a syntax identifier; tell whether the bytes fit it.
+def decoded(text: str, syntax: str, agreed: str = "") -> tuple[str, bool]:
+    """Read a segment in the *agreed* character set, or that of a syntax identifier; tell whether the bytes fit it.
 
     Under UNOA and UNOB, where nothing but ASCII may stand, UTF-8 and then GB18030 are tried: partners write so.
     """
+    if syntax == ESCAPING and ESCAPE in text and not agreed:
+        return text, False
     if text.isascii():
         return text, True
     raw = text.encode("latin-1")
-    declared = CHARSETS.get(syntax)
-    if declared == "gb18030" and b"\x1b" in raw:
-        return text, False  # escape sequences of ISO 2022
+    declared = agreed or CHARSETS.get(syntax)
     for charset in (declared or "utf-8", *(("utf-8", "gb18030") if declared == "ascii" else ())):
         try:
             return raw.decode(charset), charset == declared

@@ -28,19 +28,23 @@ message. ``own_id``, ``sender`` and ``fields`` are read in the envelope and in t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
+
+from attrs import frozen
 
 from exchange.errors import Unidentified, Unreadable
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import Format, Opened, Place, Root, TypeFile
 from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
 from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage, written
-from exchange.formats._edifact_paths import Paths, complete, value
+from exchange.formats._edifact_paths import Paths, Single, complete, value
 from exchange.formats._edifact_schema import Schema, read_schema
 from exchange.model import Answer, Document, Envelope, Finding
 
-__all__ = ["Edifact", "Reader", "Verdict", "acknowledge"]
+__all__ = ["Edifact", "Reader", "Verdict", "acknowledge", "agreed"]
 
 NAMED: Final = 3  # interchanges that an id names; of more the first and the last
 _START: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n\t \0]*+UN(?:A[^A-Za-z0-9]{6}|B[^A-Za-z0-9])")
@@ -64,10 +68,12 @@ class Reader:
         ]
         self._each_fields = [(name, each.slots(path)) for name, path in documents.fields.items()]
         self._says = (each.slots(*answers.code), each.slots(*answers.text)) if answers else None
+        self._numbers = Paths()
+        self._numbers.slots(*type.containers)
         self._claim, self._whole, self._each = claim, whole, each
         self._tags = self._starts | each.tags()
         bad_starts = [documents.element] if any(not re.fullmatch("[A-Z0-9]{3}", tag) for tag in self._starts) else []
-        if mistakes := [*whole.mistakes, *each.mistakes, *bad_starts]:
+        if mistakes := [*whole.mistakes, *each.mistakes, *self._numbers.mistakes, *bad_starts]:
             raise ValueError(*dict.fromkeys(mistakes))
 
     def version(self, opened: Opened) -> str:
@@ -93,6 +99,20 @@ class Reader:
     def original(self, opened: Opened) -> bytes:
         """Return nothing: EDIFACT receipts enclose no message."""
         return b""
+
+    def containers(self, opened: Opened) -> Iterator[Place]:
+        """Yield every container number, with its segment's number."""
+        numbers = self._numbers
+        for message in payload_of(opened).messages:
+            seen: Counter[str] = Counter()
+            for line, raw in enumerate(message.raw(), message.line):
+                tag = raw[:3]
+                if tag not in numbers.by_tag:
+                    continue
+                seen[tag] += 1
+                segment = message.interchange.separators.split(raw)
+                for one in (numbers.places[number] for number in numbers.by_tag[tag]):
+                    yield Place(one.read(segment), partial(_where, message, tag, seen[tag], one, line))
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the interchanges anew, with only the messages that hold these documents, byte for byte."""
@@ -157,6 +177,10 @@ class Reader:
         return fields
 
 
+def _where(message: Message, tag: str, number: int, place: Single, line: int) -> tuple[str, int]:
+    return f"{message.pointer}/{tag}[{number}]/{place.element}.{place.first}", line
+
+
 def _fill_envelope(paths: Paths, slots: list[str], message: Message | None, interchange: Interchange) -> None:
     group = message.group if message else None
     for number in paths.envelope:
@@ -188,10 +212,12 @@ def _first(paths: Paths, messages: list[Message], interchange: Interchange | Non
     return slots
 
 
+@frozen
 class Edifact:
-    """The format UN/EDIFACT."""
+    """The format UN/EDIFACT, as declared or in the *charset* that was agreed on with a sender."""
 
-    receipt_shape: Final = "edifact"
+    charset: str = ""
+    receipt_shape: ClassVar[str] = "edifact"
 
     def sniff(self, payload: bytes) -> bool:
         """Tell by the first bytes whether the payload may be EDIFACT."""
@@ -199,7 +225,7 @@ class Edifact:
 
     def open(self, payload: bytes) -> Opened:
         """Find interchanges and messages, once. Raises Unreadable (SWX-1010, 1012, 1016 to 1018)."""
-        return Opened(self, payload, parse(payload))
+        return Opened(self, payload, parse(payload, self.charset))
 
     def key(self, opened: Opened) -> str:
         """Return the message type in UNH. Raises Unidentified where the payload is not one message of the switch."""
@@ -256,18 +282,26 @@ class Edifact:
         return _edifact_words.explain(self.open(payload), read_schema(file), personal)
 
 
+def agreed(format: Format, charset: str) -> Format:
+    """Return the format that reads a charset which was agreed on; only EDIFACT is written otherwise than it says."""
+    return Edifact(charset) if charset and isinstance(format, Edifact) else format
+
+
 def acknowledge(payload: bytes, verdict: Verdict) -> bytes | None:
     """Write the CONTRL that tells the sender of *payload*; empty where none is due, None where it can't be written.
 
-    None is due for CONTRL and APERAK, nor for what is in order and asked for no acknowledgement (0031).
+    None is due for CONTRL and APERAK, nor where *verdict* says that it isn't wanted.
     """
+    if verdict.wanted == "never":
+        return b""
     try:
         read: Payload | None = parse(payload)
     except Unreadable:
         read = salvage(payload)
     if read is None:
         return None
-    wanted = verdict.code or verdict.findings or asked(read)
+    wrong = bool(verdict.code or verdict.findings)
+    wanted = wrong or verdict.wanted == "always" or (verdict.wanted == "as-asked" and asked(read))
     return contrl(read, verdict) if wanted and answerable(read) else b""
 
 

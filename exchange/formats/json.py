@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ import jsonschema_rs
 from attrs import frozen
 
 from exchange.errors import Unreadable
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats._facts import Facts, Look, probe
 from exchange.formats._json_parse import parse
 from exchange.model import Answer, Envelope, Finding
@@ -71,17 +72,23 @@ def _compiled(path: str) -> Look:
     return lambda value: texts_in(value_at(value, steps))
 
 
+def _where(pointer: str) -> tuple[str, None]:
+    return pointer, None
+
+
 class Reader:
     """Reads messages of one type."""
 
     def __init__(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> None:
         self._facts = Facts(type, caseless, answer, _compiled)
         element, identity = type.documents.element, type.root.namespace
+        self._containers = [(path, _compiled(path)) for path in type.containers if _POINTER.fullmatch(path)]
         if mistakes := [
             path
             for path, wrong in (
                 (element, element and not _POINTER.fullmatch(element)),
                 (identity, identity and identity not in IDENTITIES),
+                *((path, not _POINTER.fullmatch(path)) for path in type.containers),
             )
             if wrong
         ]:
@@ -99,6 +106,14 @@ class Reader:
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
         return "".join(map(self._facts.original, self._documents(opened.tree))).encode()
+
+    def containers(self, opened: Opened) -> Iterator[Place]:
+        """Yield the container numbers of every document."""
+        start = f"/{'/'.join(self._element)}" if self._element else ""
+        for number, row in enumerate(self._documents(opened.tree)):
+            for path, look in self._containers:
+                for text in look(row):
+                    yield Place(text, partial(_where, f"{start}/{number}{path}" if start else path))
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the message anew with only these of its documents."""

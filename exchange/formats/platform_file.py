@@ -17,13 +17,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
 from exchange.errors import Unreadable
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats._facts import Facts, Look, probe
 from exchange.formats._faults import LIMIT
 from exchange.formats._platform_judge import faults
@@ -63,6 +64,10 @@ class Reader:
     def __init__(self, type: TypeFile, caseless: frozenset[str], answer: Callable[[str, str], Answer]) -> None:
         self._element = type.documents.element
         self._facts = Facts(type, caseless, answer, _compiled)
+        found = [(path, _PATH.fullmatch(path)) for path in type.containers]
+        if mistakes := [path for path, match in found if match is None or not match["field"]]:
+            raise ValueError(*mistakes)
+        self._containers = [(match["record"], int(match["field"])) for _, match in found if match]
 
     def version(self, opened: Opened) -> str:
         """Return the version that record 00 claims, or what the type says in its place."""
@@ -76,6 +81,15 @@ class Reader:
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
         return self._facts.original(self._head(opened.tree)).encode()
+
+    def containers(self, opened: Opened) -> Iterator[Place]:
+        """Yield every container number."""
+        file: File = opened.tree
+        for number in range(len(file.raws)) if self._containers else ():
+            for record, field in self._containers:
+                if file.id(number) == record:
+                    text = "".join(file.fields(number)[field - 1 : field]).strip()
+                    yield Place(text, partial(_where, file, number, field))
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the file anew with only these of its documents, and a total that is right."""
@@ -119,6 +133,10 @@ class Reader:
                 row[id] = file.fields(number)
         if row is not None:
             yield row
+
+
+def _where(file: File, number: int, field: int) -> tuple[str, int]:
+    return f"record {number + 1} ({file.id(number)}), field {field}", file.line(number)
 
 
 def write(records: Sequence[Sequence[str]], *, like: bytes) -> bytes:

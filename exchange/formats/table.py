@@ -22,7 +22,7 @@ from typing import Final
 
 from attrs import frozen
 
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats import _table_csv as csv_table
 from exchange.formats import _table_xlsx as workbook
 from exchange.formats._facts import Facts, Look, probe
@@ -93,6 +93,10 @@ class Reader:
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
         return self._facts.original(_whole(opened)).encode()
+
+    def containers(self, opened: Opened) -> Sequence[Place]:
+        """Return nothing: no table has container numbers."""
+        return ()
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the table anew, as CSV in UTF-8, with only these of its documents."""

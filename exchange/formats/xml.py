@@ -12,14 +12,15 @@ around, at a path from the root.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 from lxml import etree
 
-from exchange.formats import Opened, Root, Schema, TypeFile
+from exchange.formats import Opened, Place, Root, Schema, TypeFile
 from exchange.formats._xml_parse import parse
 from exchange.formats._xml_schema import compiled, local
 from exchange.model import Answer, Document, Envelope, Finding
@@ -194,7 +195,8 @@ class Reader:
         self._says = [[each.slot(path) for path in paths] for paths in (answers.code, answers.text)] if answers else []
         self._original = each.slot(answers.original if answers else "")
         self._claim, self._whole = claim, whole
-        others = [path for path in (*root.within, *root.where) if not _PATH.fullmatch(path)]
+        self._containers = [_inside(f"/{path}") for path in type.containers]
+        others = [path for path in (*root.within, *root.where, *type.containers) if not _PATH.fullmatch(path)]
         if mistakes := claim.mistakes + whole.mistakes + each.mistakes + others:
             raise ValueError(*dict.fromkeys(mistakes))
 
@@ -222,6 +224,12 @@ class Reader:
         """Return the message that a receipt encloses, or nothing."""
         text = "".join([row[self._original] for row in self._whole.read(opened.tree)[1]])
         return _DECLARATION.sub("", text).encode()  # it named the charset of bytes that are a text now
+
+    def containers(self, opened: Opened) -> Iterator[Place]:
+        """Yield every container number."""
+        root = self._unwrap(opened.tree)
+        for element in (element for path in self._containers for element in root.iterfind(path)):
+            yield Place(_text(element), partial(_where, opened.tree, element))
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the message anew, in its own charset, with only these of its documents."""
@@ -270,6 +278,11 @@ def _first(texts: Sequence[str], slots: Sequence[int]) -> str:
         if texts[slot]:
             return texts[slot]
     return ""
+
+
+def _where(root: etree._Element, element: Any) -> tuple[str, int]:
+    path = root.getroottree().getelementpath(element)  # counts its siblings
+    return f"/{local(str(root.tag))}/{re.sub('{[^}]*}', '', path)}", element.sourceline
 
 
 def _inside(path: str) -> str:

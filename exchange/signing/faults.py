@@ -17,8 +17,8 @@ UNFIT: Final = "SWX-1038"
 
 _TEXTS: Final = {
     MISSING: (
-        "the message carries no signature, and one is required: ds:Signature as the last child of the root",
-        "报文没有签名，而本方要求签名：ds:Signature 须为根元素的最后一个子元素",
+        "the message carries no signature, and one is required: ds:Signature, as a rule as the last child of the root",
+        "报文没有签名，而本方要求签名：请按报文格式在根元素内（一般为末尾）加入 ds:Signature",
     ),
     DIGEST: (
         "the digest doesn't match: the message was changed after it was signed; send exactly the bytes that you signed",

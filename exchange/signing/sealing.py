@@ -21,6 +21,7 @@ class Seal:
     root: Any
     profile: str
     key: str
+    behind: Sequence[str] = ()  # the children of the root that stand behind a signature
 
 
 async def seal(token: Token, wanted: Sequence[Seal]) -> list[bytes | ExchangeError]:
@@ -29,7 +30,7 @@ async def seal(token: Token, wanted: Sequence[Seal]) -> list[bytes | ExchangeErr
     results: list[Any] = [None] * len(wanted)
     for place, one in enumerate(wanted):
         try:
-            ready.append((place, prepare(one.root, named(one.profile), token.certificate(one.key))))
+            ready.append((place, prepare(one.root, named(one.profile), token.certificate(one.key), one.behind)))
         except ExchangeError as why:
             results[place] = why
     values = await token.sign([prepared.job(wanted[place].key) for place, prepared in ready]) if ready else ()

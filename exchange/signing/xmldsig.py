@@ -6,17 +6,20 @@ Signing is split so that a device only ever sees the canonical SignedInfo, about
     [value] = await token.sign([prepared.job(key)])     # ports.Token
     sealed = assemble(original, prepared, value)        # the original bytes with the signature spliced in
 
-Verifying enforces the profile to the letter: exactly one ``ds:Signature``, the last child of the root, of exactly the
-elements and attributes that the field's messages have, over the whole document, by a certificate that the party
-registered. What it covers is the document without the signature, every blank included, so what was signed and what
-anybody reads afterwards are the same. Comments would be an exception (they aren't signed, yet split the text around
-them) and are refused, as are processing instructions and DOCTYPE.
+Verifying enforces the profile to the letter: exactly one ``ds:Signature``, a child of the root at the place that the
+message's type has for it, of exactly the elements and attributes that the field's messages have, over the whole
+document, by a certificate that the party registered. What it covers is the document without the signature, every blank
+included, so what was signed and what anybody reads afterwards are the same. Comments would be an exception (they aren't
+signed, yet split the text around them) and are refused, as are processing instructions and DOCTYPE.
+
+The place is the root's end, or in front of the children that a type has *behind* it: names in the root's namespace, in
+order, each at most once. They are signed like everything else.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -31,7 +34,7 @@ from exchange.signing import certificates as x509
 from exchange.signing.certificates import Certificate
 from exchange.signing.faults import ALGORITHM, DIGEST, EXPIRED, MISSING, STRANGER, STRUCTURE, UNFIT, VALUE, bad
 from exchange.signing.profiles import Profile
-from exchange.signing.splice import require_spliceable, splice
+from exchange.signing.splice import Place, require_spliceable, splice
 
 _NAMESPACE: Final = "http://www.w3.org/2000/09/xmldsig#"
 _DS: Final = "{" + _NAMESPACE + "}"
@@ -50,6 +53,7 @@ class Prepared:
     before: bytes  # the signature as it will stand in the document, up to the value
     after: bytes  # and from there on
     root: bytes  # the root's name as written
+    place: Place | None = None  # in front of which element it will stand; none: as the root's last child
 
     def job(self, key: str) -> Job:
         """Return what a token is asked to do."""
@@ -81,12 +85,15 @@ def _key_info(certificate: bytes) -> bytes:
     return _KEY_INFO.format(serial=x509.read(certificate).serial, der=b64encode(certificate).decode()).encode()
 
 
-def prepare(document: bytes | etree._Element, profile: Profile, certificate: bytes) -> Prepared:
+def prepare(
+    document: bytes | etree._Element, profile: Profile, certificate: bytes, behind: Sequence[str] = ()
+) -> Prepared:
     """Digest a document (its bytes, or its already parsed root) and write the SignedInfo that a token must sign.
 
-    *certificate* is the signer's, in DER. Raises BadSignature ``SWX-1038`` where the document can't be signed (it is
-    signed already; holds comments, processing instructions or a DOCTYPE; can't be spliced), Unreadable where it's no
-    XML, and ConfigurationError where the certificate can't be read.
+    *certificate* is the signer's, in DER; *behind* names the children that stand behind a signature. Raises
+    BadSignature ``SWX-1038`` where the document can't be signed (it is signed already; holds comments, processing
+    instructions or a DOCTYPE; can't be spliced), Unreadable where it's no XML, and ConfigurationError where the
+    certificate can't be read.
     """
     root = c14n.parsed(document)
     encoding = root.getroottree().docinfo.encoding or "UTF-8"
@@ -101,15 +108,34 @@ def prepare(document: bytes | etree._Element, profile: Profile, certificate: byt
         before=_SIGNATURE + body + b"<ds:SignatureValue>",
         after=_key_info(certificate),
         root=c14n.qname(root).encode(encoding),
+        place=_place(root, encoding, behind) if behind and len(root) else None,
     )
 
 
+def _place(root: etree._Element, encoding: str, behind: Sequence[str]) -> Place | None:
+    """Return the place in front of the root's last children that are named in *behind*, if there are any."""
+    next_one = None
+    for child in reversed(root):
+        if child.tag not in _named(root, behind):
+            break
+        next_one = child
+    if next_one is None:
+        return None
+    written, local = c14n.qname(next_one), etree.QName(next_one).localname
+    number = 0
+    for element in root.iter(f"{{*}}{local}"):
+        if element is next_one:
+            break
+        number += c14n.qname(element) == written
+    return Place(written, number, encoding)
+
+
 def assemble(original: bytes, prepared: Prepared, signature: bytes) -> bytes:
-    """Return *original* with the signature as the root's last child; *signature* is the token's value.
+    """Return *original* with the signature in its place; *signature* is the token's value.
 
     Raises BadSignature ``SWX-1038`` where *original* isn't what was prepared, or is in UTF-16 or the like.
     """
-    return splice(original, prepared.root, prepared.before + b64encode(signature) + prepared.after)
+    return splice(original, prepared.root, prepared.before + b64encode(signature) + prepared.after, prepared.place)
 
 
 def check(prepared: Prepared, signature: bytes, certificate: bytes) -> None:
@@ -164,18 +190,20 @@ def verify(
     profiles: Collection[Profile],
     certificates: Collection[bytes],
     at: Instant,
+    behind: Sequence[str] = (),
 ) -> Verified:
     """Verify the signature in a document (its bytes, or its already parsed root, which is left as it is).
 
     *profiles* are the accepted ones; *certificates* the party's, in DER: a signature by any other is refused, however
-    well it verifies. *at* is the instant at which the certificate must be valid.
+    well it verifies. *at* is the instant at which the certificate must be valid; *behind* names the children that
+    stand behind a signature.
 
     Raises BadSignature: ``SWX-1031`` missing, ``1032`` digest, ``1033`` value, ``1034`` another party's certificate,
     ``1035`` certificate expired or not yet valid, ``1036`` structure, ``1037`` algorithm. Raises TokenError where the
     signature is SM2 and this system has no SM2.
     """
     root = c14n.parsed(document)
-    signature = _the_signature(root)
+    signature = _the_signature(root, behind)
     whole = c14n.canonical(root, STRUCTURE)
     parts = _parts(signature)
     profile = _profile(parts, profiles)
@@ -189,16 +217,39 @@ def verify(
     return Verified(signer, profile, signed)
 
 
-def _the_signature(root: etree._Element) -> etree._Element:
-    """Return the only signature, which must be the root's last child."""
+def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Element:
+    """Return the only signature, which must be the root's last child, or stand right in front of those *behind* it."""
     found = list(root.iter(_DS + "Signature"))
     if not found:
         raise bad(MISSING)
     if len(found) > 1:
         raise bad(STRUCTURE, f"there are {len(found)} signatures instead of one", f"有 {len(found)} 个签名，只允许一个")
-    if found[0].getparent() is not root or found[0].getnext() is not None:
-        raise bad(STRUCTURE, "it must be the last child of the root", "签名必须是根元素的最后一个子元素")
+    if found[0].getparent() is not root or not _in_place(root, found[0], behind):
+        if not behind:
+            raise bad(STRUCTURE, "it must be the last child of the root", "签名必须是根元素的最后一个子元素")
+        names = ", ".join(behind)
+        raise bad(
+            STRUCTURE,
+            f"it must be the last child of the root but for {names}, and stand in front of that",
+            f"签名必须是根元素的最后一个子元素，且仅可位于 {names} 之前",
+        )
     return found[0]
+
+
+def _in_place(root: etree._Element, signature: etree._Element, behind: Sequence[str]) -> bool:
+    """Tell whether everything behind a signature may be there, and nothing of it stands in front."""
+    if not behind:
+        return signature.getnext() is None
+    names = _named(root, behind)
+    there = [child.tag for child in signature.itersiblings()]
+    before = signature.getprevious()
+    return there == [name for name in names if name in there] and (before is None or before.tag not in names)
+
+
+def _named(root: etree._Element, names: Iterable[str]) -> list[str]:
+    """Return names of children as they are qualified: in the root's namespace."""
+    namespace = etree.QName(root).namespace
+    return [f"{{{namespace}}}{name}" if namespace else name for name in names]
 
 
 def _parts(signature: etree._Element) -> _Parts:
@@ -252,8 +303,10 @@ def _require_fit(signer: Certificate, profile: Profile, at: Instant) -> None:
 
 def _cut(whole: bytes, root: etree._Element, parts: _Parts) -> tuple[bytes, bytes]:
     """Return what was signed, which is the canonical document without the signature, and the canonical SignedInfo."""
-    name = c14n.qname(parts["Signature"]).encode()
-    start = max(whole.rfind(b"<" + name + b" "), whole.rfind(b"<" + name + b">"))
+    written = c14n.qname(parts["Signature"])
+    name, start = written.encode(), len(whole)
+    for _ in range(1 + _namesakes_behind(parts["Signature"], written)):
+        start = max(whole.rfind(b"<" + name + b" ", 0, start), whole.rfind(b"<" + name + b">", 0, start))
     end = whole.index(b"</" + name + b">", start) + len(name) + 3
     element = parts["SignedInfo"]
     name = c14n.qname(element).encode()
@@ -261,6 +314,12 @@ def _cut(whole: bytes, root: etree._Element, parts: _Parts) -> tuple[bytes, byte
     body = whole[whole.index(b">", opened) : whole.index(b"</" + name + b">", opened)]
     signed_info = b"".join((b"<", name, c14n.apex(root, element.nsmap), body, b"</", name, b">"))
     return whole[:start] + whole[end:], signed_info
+
+
+def _namesakes_behind(signature: etree._Element, written: str) -> int:
+    """Count the elements behind a signature that are *written* like it, whatever they are."""
+    behind = (element for sibling in signature.itersiblings() for element in sibling.iter("{*}Signature"))
+    return sum(c14n.qname(element) == written for element in behind)
 
 
 def _decoded(element: etree._Element) -> bytes:

@@ -121,7 +121,7 @@ def outcome(payload: bytes) -> str:
         envelope = CATALOGUE.read(opened, type)
         assert len(envelope.answers) in (0, len(envelope.documents))
         if CATALOGUE.valid(opened, type, on=ON):
-            CATALOGUE.warnings(opened, type, on=ON)
+            CATALOGUE.warnings(opened, type, CATALOGUE.schema(type, CATALOGUE.edition(type, ON)))
             CATALOGUE.part(opened, type, [0])
             return "valid"
     except Rejected as why:

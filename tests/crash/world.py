@@ -101,7 +101,7 @@ class Silent:
     def stage(self, name: str, seconds: float, n: int = 1) -> None: ...
 
 
-async def explain(parcel: Parcel, question: tuple[str, str, bool]) -> list[Finding]:
+async def explain(parcel: Parcel, question: tuple[str, str, bool, str]) -> list[Finding]:
     """Find what is wrong, in this process."""
     return TYPES.explain(parcel.read(), question[0], question[1], unsigned=question[2])
 

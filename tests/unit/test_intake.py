@@ -135,7 +135,7 @@ def test_an_order_in_gb18030_is_read() -> None:
 def test_an_invalid_message_names_what_can_explain_it() -> None:
     examined = looked_at(ORDER.replace(b"<ceb:currency>142<", b"<ceb:currency>999<"))
     assert isinstance(examined.error, Invalid)
-    assert examined.error.question == ("CEB311Message", "202205", False)
+    assert examined.error.question == ("CEB311Message", "202205", False, "")
 
 
 # -- who it is from and for --------------------------------------------------------------------------------------

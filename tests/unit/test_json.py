@@ -117,7 +117,7 @@ def test_each_event_is_a_document_known_by_its_id_and_its_container() -> None:
     envelope = read(FULL)
     assert (envelope.own_id, envelope.sender, envelope.receivers) == ("EV-0000002", "PORT01", ("CUSTOMS", "AGENT01"))
     assert envelope.documents[0].keys == {"event": "E-1", "voyage": "0000001/0126E"}
-    assert envelope.documents[1].keys["container"] == "EXAU0000001"
+    assert envelope.documents[1].keys["container"] == "EXAU0000009"
     assert envelope.fields["equipmentEvent"] == ("DISC", "CUSS", "CUSI", "CUSR", "GTOT")
     assert envelope.fields["location"] == ("CNSHA",)
 

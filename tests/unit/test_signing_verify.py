@@ -51,6 +51,9 @@ def test_a_parsed_root_serves_as_well_and_stays_as_it_is() -> None:
 
 def test_the_spelling_of_the_document_may_change_where_the_canonical_form_does_not() -> None:
     respelled = sealed().replace(b"<ceb:note></ceb:note>", b"<ceb:note  />").replace(b"ORDER-", b"<![CDATA[ORDER]]>-")
+    guid, version = b'guid="00000000-0000-0000-0000-0000000000A1"', b'version="1.0"'
+    respelled = respelled.replace(guid + b" " + version, version + b"\t" + guid, 1)
+    assert respelled.index(version) < respelled.index(guid)
     assert verified(respelled.decode().replace("UTF-8", "GB18030").encode("gb18030")).signed == canonical(MESSAGE)
     assert verified(b"<!-- before -->" + sealed().partition(b"?>")[2] + b"<!-- behind -->")
 
@@ -134,6 +137,8 @@ def test_a_certificate_that_can_not_be_read_is_the_administrators_fault() -> Non
         (b"<ceb:appType>1</ceb:appType>", b""),
         (b'xmlns:ceb="http://www.chinaport.gov.cn/ceb"', b'xmlns:ceb="http://www.chinaport.gov.cn/ceb2"'),
         (b"<ceb:Inventory>", b'<ceb:Inventory xml:lang="zh">'),
+        (b"</ceb:InventoryHead>", b"</ceb:InventoryHead> "),
+        (b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"', b""),  # moved, or left out where it isn't used
     ],
 )
 def test_a_changed_document_is_refused_by_its_digest(old: bytes, new: bytes) -> None:
