@@ -1,0 +1,47 @@
+"""Steps of a route: named, versioned pure functions from a parcel to a parcel.
+
+A step is chosen by its *kind*, an entry point of the group ``exchange.steps``, and described by a row under ``steps:``
+in ``routes.yaml``: its name, kind and version, and the options of its kind. What a step makes is a form of its own,
+kept with the delivery; the message itself is never changed. See docs/decisions/0012-envelopes-and-steps.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from attrs import frozen
+
+from exchange.instants import Instant
+from exchange.model import Envelope, MessageType, Parcel, Party
+from exchange.ports import Strict
+
+
+@frozen
+class About:
+    """What a step may know besides the bytes."""
+
+    envelope: Envelope
+    type: MessageType
+    receiver: Party | None  # whose endpoint the delivery is for
+    at: Instant
+    message: int = 0  # id of the message
+
+
+class Step(Protocol):
+    """Turns one parcel into another; made once from its row, then used for every message.
+
+    The same parcel and the same About give the same bytes: no clock, no chance, no network, no file that may change.
+    """
+
+    Options: ClassVar[type[Strict]]  # the step's row in routes.yaml besides name, kind and version
+    slow: bool  # whether to run in the worker process, with a deadline, instead of on the reactor
+
+    def __init__(self, options: Any, folder: Path) -> None:
+        """Make a step; files that *options* name are relative to *folder*.
+
+        Raises ValueError that says what is wrong.
+        """
+
+    def apply(self, parcel: Parcel, about: About) -> Parcel:
+        """Return what becomes of a parcel. Raises Rejected or Held, with a code and both languages."""
