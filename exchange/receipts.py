@@ -29,19 +29,19 @@ SYNTAX_ERRORS: Final = {  # our codes -> data element 0085, for what is wrong wi
     "SWX-1016": "13", "SWX-1021": "17", "SWX-1023": "17", "SWX-1025": "32", "SWX-1051": "23", "SWX-1052": "17",
     "SWX-1053": "7", "SWX-1060": "26",
 }  # fmt: skip
-Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its records
+Form = Callable[[str, Sequence[int] | None], Parcel | None]  # how it goes to a party: these of its records, or all
 
 
 # -- correlation -------------------------------------------------------------------------------------------------
 
 
 def decide(
-    message: Message, context: Context, table: RoutingTable, part: Part, whole: bool, every: bool = False
+    message: Message, context: Context, table: RoutingTable, form: Form, whole: bool, every: bool = False
 ) -> Decision:
     """Send each record of a receipt home to the sender of what it answers; park what answers nothing yet.
 
-    *part* cuts the file; *whole* says that every sender gets all of it, *every* that a record answers every document
-    of what it answers.
+    *form* writes it for one party (None: the bytes as they came); *whole* says that every sender gets all of it,
+    *every* that a record answers every document of what it answers.
     """
     if context.prior is not None:
         return Decision("recognise", twin=context.prior.id)
@@ -67,7 +67,7 @@ def decide(
             Planned(
                 endpoint.name if endpoint else "",
                 party,
-                parcel=None if alone else _cut(message, part(sorted(mine))),
+                parcel=form(party, None if alone else sorted(mine)),
                 disposition="receipt",
                 refers_to=next(iter(mine.values())).id,
                 keys=tuple(dict.fromkeys(f"answers:{cause.id}" for cause in mine.values())),
@@ -101,10 +101,6 @@ def _choose(causes: Sequence[Cause], sender: str, trusted: bool) -> Sequence[Cau
     """
     awaited = [cause for cause in causes if sender in cause.awaits] or (causes if trusted else [])
     return [one for one in awaited if one.id == awaited[0].id] if len({one.party for one in awaited}) == 1 else []
-
-
-def _cut(message: Message, body: bytes) -> Parcel:
-    return Parcel(message.arrival.parcel.name, body, {"type": message.envelope.type})
 
 
 # -- the receipts that we write ----------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ are chosen by name through the entry points ``exchange.envelopes``. They stand b
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar, Protocol
 
 from attrs import frozen
 
 from exchange.instants import Instant
+from exchange.model import Finding
 from exchange.ports import Strict
 
 
@@ -36,8 +38,8 @@ class Wrapped:
     name: str = ""  # the name that what is inside goes by
     node: Node | None = None
     attachments: tuple[str, ...] = ()  # names of what lies beside the message
-    head: bytes = b""  # what a receipt repeats of the wrapper
-    signed: bool = False
+    signed: bool = False  # it carries a signature of its own, which isn't checked here
+    findings: tuple[Finding, ...] = ()  # rules of its own that it breaks, although it can be opened
 
 
 @frozen
@@ -50,6 +52,7 @@ class Label:
     at: Instant
     sender: str = ""
     receivers: tuple[str, ...] = ()
+    part: int = 0  # which of several copies this is, from 1; 0: there is only one
     number: int = 0  # of the message here, for ids that must not come twice
 
 
@@ -57,13 +60,12 @@ class Wrapper(Protocol):
     """One kind of envelope; a value without state."""
 
     name: ClassVar[str]
+    begins: ClassVar[Collection[bytes]]  # local names of the roots that it may have, or the first four bytes
+    answers: ClassVar[str]  # the shape of our own receipts about what comes in it; empty: as for what is inside
     Options: ClassVar[type[Strict]]  # what a row in routes.yaml may say about writing one
 
-    def sniff(self, payload: bytes) -> bool:
-        """Tell by the first bytes whether the payload may be such a wrapper; costs next to nothing."""
-
-    def open(self, payload: bytes) -> Wrapped:
-        """Read a wrapper. Raises Unreadable or Invalid where it breaks its own rules."""
+    def open(self, payload: bytes) -> Wrapped | None:
+        """Read a wrapper; None where this only begins like one. Raises Unreadable where nothing can be got out."""
 
     def wrap(self, inner: bytes, label: Label, options: Any) -> bytes:
         """Write a new wrapper around bytes. Raises Held where the label lacks what it needs."""

@@ -7,11 +7,13 @@ kept with the delivery; the message itself is never changed. See docs/decisions/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from attrs import frozen
 
+from exchange.errors import Held, Rejected
 from exchange.instants import Instant
 from exchange.model import Envelope, MessageType, Parcel, Party
 from exchange.ports import Strict
@@ -45,3 +47,39 @@ class Step(Protocol):
 
     def apply(self, parcel: Parcel, about: About) -> Parcel:
         """Return what becomes of a parcel. Raises Rejected or Held, with a code and both languages."""
+
+
+@frozen
+class Named:
+    """A step as a row of the table names it."""
+
+    name: str
+    kind: str
+    version: str
+    options: Any
+    folder: Path
+    step: Step
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def apply(parcel: Parcel, steps: Sequence[Named], about: About) -> Parcel:
+    """Apply steps one after the other. Raises Rejected or Held, and the text names the step that can't be applied."""
+    for named in steps:
+        try:
+            parcel = named.step.apply(parcel, about)
+        except (Rejected, Held) as why:
+            raise blamed(named, why) from None
+        except Exception as why:  # a mistake in the step: the message waits for whoever mends it
+            text = f"{type(why).__name__}"
+            raise blamed(named, Held(f"it failed ({text})", f"执行出错（{text}）", code="SWX-2073")) from why
+    return parcel
+
+
+def blamed(named: Named, why: Rejected | Held) -> Rejected | Held:
+    """Return an error again, with the name of the step in both texts."""
+    en, zh = f"step {named.name}: {why.en}", f"步骤 {named.name}：{why.zh}"
+    if isinstance(why, Rejected):
+        return Rejected(en, zh, code=why.code, findings=why.findings)
+    return Held(en, zh, code=why.code)
