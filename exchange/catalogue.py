@@ -220,8 +220,8 @@ class Catalogue:
 
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""
-        if (wrapper := opening.wrapper_of(payload)) is not None and wrapper.answers:
-            return wrapper.answers
+        if (wrapper := opening.wrapper_of(payload)) is not None:
+            return wrapper.answers or "json"
         format = self._sniffed(payload)
         return format.receipt_shape if format else "ceb900"
 
