@@ -50,7 +50,7 @@ ADD_INFO: Final = Rule(
 DXP_MSG: Final = Rule(
     f"{NS}DxpMsg",
     "终端节点报文",
-    parts=(TRANS_INFO, Rule(f"{NS}Data", "数据", free=True), ADD_INFO, _SIGNATURE),
+    parts=(TRANS_INFO, Rule(f"{NS}Data", "数据", blob=True), ADD_INFO, _SIGNATURE),
     marks=_ROOT_MARKS,
 )
 SV_NO: Final = Rule(

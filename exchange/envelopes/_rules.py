@@ -49,6 +49,7 @@ class Rule:
     longest: int = 0  # 0: as long as may be
     time: bool = False
     free: bool = False  # whatever stands in it isn't judged
+    blob: bool = False  # its text isn't judged
     parts: tuple[Rule, ...] = ()
     marks: tuple[Mark, ...] = ()
 
@@ -72,6 +73,8 @@ def _judged(part: Part, rule: Rule, pointer: str, personal: frozenset[str]) -> I
     if rule.free:
         return
     yield from _marks(part, rule, pointer)
+    if rule.blob:
+        return
     if rule.parts or (not rule.longest and not rule.shortest and not rule.time):
         yield from _sequence(part, rule, pointer, personal)
         return

@@ -42,7 +42,7 @@ def _matching() -> Callable[[bytes], re.Match[bytes] | None]:
     """Compile how wrappers begin: as one pattern, for every message is looked at."""
     names = b"|".join(re.escape(begin) for begin in _beginnings() if begin.isalpha())
     magic = b"|".join(re.escape(begin) for begin in _beginnings() if not begin.isalpha())
-    ahead = rb"(?:\xef\xbb\xbf)?+\s*+(?:<\?[^>]*+>\s*+|<!--.*?-->\s*+)*+"
+    ahead = rb"(?:\xef\xbb\xbf)?+\s*+(?:<\?[^>]*+>\s*+|<!--.*?-->\s*+|<!DOCTYPE[^>]*+>\s*+)*+"
     pattern = ahead + rb"<(?:[^\s<>/:]++:)?+(" + names + rb")(?=[\s/>])|(" + magic + rb")"
     return re.compile(pattern, re.DOTALL).match
 
