@@ -19,8 +19,8 @@ from exchange.envelopes import opening
 from exchange.errors import ExchangeError, Held, Rejected, TokenError
 from exchange.explaining import Worker
 from exchange.instants import Instant
-from exchange.intake import Examined
-from exchange.model import Arrival, Decision, Parcel, Planned
+from exchange.intake import Examined, plan
+from exchange.model import Arrival, Decision, Parcel, Planned, Route
 from exchange.ports import Token
 from exchange.routing import RoutingTable
 from exchange.signing.sealing import Seal, seal
@@ -141,6 +141,20 @@ def about(e: Examined, planned: Planned, table: RoutingTable, at: Instant) -> Ab
     assert e.envelope is not None and e.type is not None  # noqa: S101, PT018
     receiver = table.parties.get(planned.receiver or planned.party)
     return About(e.envelope, e.type, receiver, at, e.arrival.id)
+
+
+def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> list[tuple[Planned, Parcel]]:
+    """Make the forms of a message by a route, without sealing and all in this process."""
+    assert e.message is not None  # noqa: S101
+    message, sender = e.message, table.parties[e.message.sender]
+    names = [party.code for name in message.envelope.receivers if (party := table.party(name)) is not None]
+    made = []
+    for receiver in dict.fromkeys(names) or ("",):
+        for planned in plan(message, sender, receiver, route, table, ()):
+            parcel = Parcel(_name(e), e.opened.payload) if planned.sign else e.arrival.parcel
+            steps = [table.steps[name] for name in planned.steps]
+            made.append((planned, apply(parcel, steps, about(e, planned, table, at))))
+    return made
 
 
 def _as_asked(why: Rejected | Held, on_failure: str) -> Rejected | Held:

@@ -216,7 +216,7 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
     sender = table.parties[message.sender]
     copies = _routed(message, sender, table)
     keys = _business_keys(message.envelope)
-    planned = [copy for receiver, route in copies for copy in _planned(message, sender, receiver, route, table, keys)]
+    planned = [copy for receiver, route in copies for copy in plan(message, sender, receiver, route, table, keys)]
     if len(copies) > 1:  # what is the same for several receivers goes once
         planned = list({(p.endpoint, p.sign, p.key, p.steps, p.receiver * bool(p.steps)): p for p in planned}.values())
     shape = _shape(message.arrival, message.type.receipt_shape, table, message.envelope)
@@ -254,10 +254,10 @@ def _routed(message: Message, sender: Party, table: RoutingTable) -> list[tuple[
     return [(receivers[0] if receivers else "", route)]
 
 
-def _planned(
+def plan(
     message: Message, sender: Party, receiver: str, route: Route, table: RoutingTable, keys: tuple[str, ...]
 ) -> list[Planned]:
-    """Plan the deliveries of one copy."""
+    """Plan the deliveries of one copy by its route. Raises Held or Rejected where it can't be sealed."""
     sign, key = _sealing(message, route, sender)
     planned = []
     for name in route.to:
