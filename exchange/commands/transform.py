@@ -72,7 +72,9 @@ def _write(out: Path, number: int, one: Mapping[str, Any]) -> str:
 
 
 def _print(told: list[dict[str, Any]]) -> None:
-    for row in told:
+    for number, row in enumerate(told):
+        if number:
+            click.echo()
         facts(
             (
                 ("endpoint", "端点", row["endpoint"]),
@@ -86,4 +88,3 @@ def _print(told: list[dict[str, Any]]) -> None:
         )
         if not row["file"]:
             click.echo(row["text"])
-        click.echo()

@@ -167,10 +167,10 @@ class _Reading:
                 if at - self._parser.CurrentByteIndex > LIMIT_TAG and not self._in_blob:
                     return TOO_MUCH
             self._parser.Parse(b"", True)
-        except _Stop as why:
+        except (_Stop, expat.ExpatError) as why:
             return str(why)
-        except expat.ExpatError as why:
-            return str(why)
+        except (ValueError, LookupError) as why:  # a charset of several bytes, or of nobody
+            return f"charset: {why}"
         return ""
 
     @property

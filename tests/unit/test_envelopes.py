@@ -190,6 +190,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str, str]] = {  # -> our code, and the
     "an envelope that says UTF-8 and is GBK": (
         lambda: dxp(ORDER, name="订单").decode().encode("gbk"), "SWX-1014", "0001",
     ),
+    "an envelope in a charset of nobody": (lambda: dxp(ORDER).replace(b"UTF-8", b"x-none", 1), "SWX-1014", "0001"),
     "a message inside of no known type": (lambda: dxp(b"<a/>"), "SWX-1021", "0999"),
     "an invalid message inside": (lambda: dxp(ORDER.replace(b">142<", b">999<")), "SWX-1040", "0002"),
     "envelopes in envelopes in envelopes": (lambda: nested(5), "SWX-1083", "0999"),
