@@ -104,6 +104,7 @@ class Consumer(Lane):
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, acks: Acks, tag: int, redelivered: bool, content: Content) -> None:
+        body: bytes | Spool = b""
         try:
             body = await content.body()
             if head := self._options.head_bytes:
@@ -120,6 +121,8 @@ class Consumer(Lane):
             pass
         finally:
             content.discard()
+            if isinstance(body, Spool):  # without its head it is a file of its own
+                body.path.unlink(missing_ok=True)
 
     async def _take(self, acks: Acks, parcel: Parcel) -> None:
         """Ask until the switch answers for the parcel; the broker keeps it, and sends no more than the prefetch."""

@@ -214,16 +214,17 @@ def _form(
 
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
     sender = table.parties[message.sender]
-    copies = _routed(message, sender, table)
+    (receiver, route), *more = _routed(message, sender, table)
     keys = _business_keys(message.envelope)
-    planned = [copy for receiver, route in copies for copy in plan(message, sender, receiver, route, table, keys)]
-    if len(copies) > 1:  # what is the same for several receivers goes once
-        planned = list({(p.endpoint, p.sign, p.key, p.steps, p.receiver * bool(p.steps)): p for p in planned}.values())
+    planned, routes = plan(message, sender, receiver, route, table, keys), route.name
+    if more:  # what is the same for several receivers goes once
+        every = [*planned, *(one for copy in more for one in plan(message, sender, *copy, table, keys))]
+        planned = list({(p.endpoint, p.sign, p.key, p.steps, p.receiver * bool(p.steps)): p for p in every}.values())
+        routes = ", ".join(dict.fromkeys([route.name, *(other.name for _, other in more)]))
     shape = _shape(message.arrival, message.type.receipt_shape, table, message.envelope)
     told = receipts.accepted(message.arrival, message.envelope, at, shape, warnings=message.warnings)
     planned += _own(message.arrival, sender, table, "accepted", told)
-    route = ", ".join(dict.fromkeys(route.name for _, route in copies))
-    return Decision("accept", tuple(planned), route=route, findings=message.warnings)
+    return Decision("accept", tuple(planned), route=routes, findings=message.warnings)
 
 
 def _routed(message: Message, sender: Party, table: RoutingTable) -> list[tuple[str, Route]]:

@@ -12,6 +12,7 @@ from attrs import asdict, frozen
 from exchange import catalogue, codes, routesfile, settings
 from exchange.catalogue import Catalogue
 from exchange.commands._command import setting
+from exchange.envelopes import opening
 from exchange.errors import Invalid, NotFound, Rejected
 from exchange.model import MessageType
 from exchange.routesfile import Known, Test
@@ -77,6 +78,7 @@ def verdict(payload: bytes, type_name: str, unsigned: bool) -> dict[str, Any]:
     try:
         opened = types.open(payload)
         type = _named(types, type_name) if type_name else types.identify(opened)
+        opening.judge(opened.wrappers, lenient=type.kind == "receipt")
     except Rejected as why:
         return given | _told(why)
     today = datetime.now(UTC).date()

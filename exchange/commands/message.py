@@ -126,6 +126,8 @@ def show(id: str) -> None:
 
 def _print_life(life: Mapping[str, Any]) -> None:
     facts((en, zh, life.get(key)) for key, en, zh in HEAD)
+    if around := life.get("facts", {}).get("wrappers"):
+        facts((("came in", "信封", around),))
     for number, keys in enumerate(life.get("keys", ()), 1):
         say(f"document {number}: {cell(keys)}", f"单证 {number}：{cell(keys)}")
     say("\nDeliveries", "\n投递")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import Error, a2b_base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from exchange.errors import Unreadable
 from exchange.model import Finding
@@ -30,13 +30,23 @@ def empty(what: str) -> Unreadable:
     )
 
 
-def base64(text: bytes, what: str) -> bytes:
+def base64(pieces: Iterable[bytes], what: str) -> bytes:
     """Decode base64 with blanks and line breaks anywhere. Raises Unreadable (SWX-1081, SWX-1082)."""
-    packed = text.translate(None, BLANKS)
-    if not packed:
-        raise empty(what)
+    decoded, left = [], b""
     try:
-        return a2b_base64(packed, strict_mode=True)
+        for piece in pieces:
+            left += piece.translate(None, BLANKS)
+            whole = len(left) & ~3
+            if left[:whole].endswith(b"=") and left[whole:]:
+                raise ValueError("more after its end")
+            if not left[:whole].endswith(b"="):  # else it waits: nothing may follow
+                decoded.append(a2b_base64(left[:whole], strict_mode=True) if whole else b"")
+                left = left[whole:]
+        if left:
+            decoded.append(a2b_base64(left, strict_mode=True))
+        if not any(decoded):
+            raise empty(what)
+        return b"".join(decoded)
     except (Error, ValueError) as why:
         raise Unreadable(
             f"{what} isn't base64 ({str(why)[:60]}): encode the message and send it again",

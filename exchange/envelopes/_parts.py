@@ -74,10 +74,14 @@ class Parts:
     root: Part | None
     broken: str = ""
 
-    def blob(self, part: Part) -> bytes:
-        """Return the text of a part that wasn't gathered. Raises Unreadable where there are elements in it."""
-        text = self.data[part.inside[0] : part.inside[1]]
-        return text if b"<" not in text and b"&" not in text else _plain(text)
+    def blob(self, part: Part) -> Iterator[bytes]:
+        """Iterate over the text of a part that wasn't gathered; it is ``<`` where there are elements in it."""
+        start, end = part.inside
+        if self.data.find(b"<", start, end) >= 0 or self.data.find(b"&", start, end) >= 0:
+            yield _plain(self.data[start:end])
+            return
+        for at in range(start, end, CHUNK):
+            yield self.data[at : min(at + CHUNK, end)]
 
     def cut(self, part: Part) -> bytes:
         """Return a part as a document of its own: byte for byte, with the namespaces that it takes from around it."""

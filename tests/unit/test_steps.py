@@ -92,6 +92,7 @@ async def test_what_steps_make_is_sent_and_kept_and_the_original_stays(tmp_path:
         kept = await house.daemon.store.payload(read_id(id))
         assert kept.read() == body
         assert (await house.daemon.store.payload(read_id(id), 0)).read() == sent.read()
+        assert (await house.ask("message.show", id=id))["facts"]["wrappers"] == ["dxp-node", "dxp"]
         (line,) = await house.told(id, "accept")
         assert line["steps"] == ["customs-queue: bare 1, odd 1"]
 
@@ -172,6 +173,16 @@ async def test_slow_steps_keep_nobody_waiting_but_their_twins(tmp_path: Path, mo
         assert await house.states(*done) == ["ACCEPTED", "DUPLICATE", "HELD"]
         assert [line["code"] for line in await house.told(done[2], "hold")] == ["SWX-2050"]
         assert [parcel.name for parcel in house.sent("customs-queue")] == ["odd.txt"]
+
+
+def test_an_envelope_that_breaks_its_rules_is_told_offline_too(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(dxp(ORDER, receivers=[IMPORT] * 6))
+    told = result_of("validate", str(tmp_path / "a.xml"), status=1)
+    assert (told["code"], [finding["code"] for finding in told["findings"]]) == ("SWX-1080", ["SWX-1404"])
+    (tmp_path / "a.xml").write_bytes(node(dxp(ORDER.replace(b">142<", b">999<"))))
+    told = result_of("validate", str(tmp_path / "a.xml"), status=1)
+    assert told["code"] == "SWX-1040", "what is wrong inside is found inside"
+    assert told["findings"][0]["pointer"].startswith("/CEB311Message/Order")
 
 
 def test_steps_are_tried_offline_and_slow_ones_in_the_same_process(tmp_path: Path) -> None:
