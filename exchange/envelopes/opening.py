@@ -22,7 +22,6 @@ from exchange.model import Document, Envelope, Finding, Parcel
 
 DEEPEST: Final = 4  # DxpMsgSv, DxpMsg, Zip, and one to spare
 TRANSMISSION: Final = "copMsgId"  # the key by which answers to an envelope find the message
-NODES: Final = ("staNode", "endNode")  # fields of what came from another node
 
 
 @cache
@@ -87,17 +86,12 @@ def addressed(envelope: Envelope, opened: Opened, *, has_id: bool, home: bool) -
     documents = envelope.documents
     if own_id and not home:
         documents = tuple(Document({**document.keys, TRANSMISSION: own_id}) for document in documents)
-    node = next((one.node for one in around if one.node), None)
-    fields = dict(envelope.fields)
-    if node:
-        fields |= {name: (value,) for name, value in zip(NODES, (node.start, node.end), strict=True) if value}
     return evolve(
         envelope,
         own_id=envelope.own_id if has_id or not own_id else own_id,
         sender=envelope.sender or next((one.sender for one in around if one.sender), ""),
         receivers=envelope.receivers if home else receivers or envelope.receivers,
         documents=documents,
-        fields=fields,
         wrappers=tuple(one.kind for one in around),
         digest=sha256(opened.payload).digest(),
     )

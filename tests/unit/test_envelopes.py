@@ -20,13 +20,13 @@ from exchange.envelopes import Wrapped, opening
 from exchange.envelopes._codes import base64 as decode
 from exchange.envelopes.dxp import Dxp
 from exchange.errors import Unreadable
-from exchange.model import Prior, Route
+from exchange.model import Agreement, Party, Prior, Route
 from tests import sealing
 from tests.daemon import answer as ceb312
 from tests.daemon import inventory, order
 from tests.envelopes import EXPORT, IMPORT, dxp, node, zip_element, zipped
 from tests.unit.test_dxp import valid_answer
-from tests.unit.test_intake import CUSTOMS, TYPES, decided, looked_at, pinned, table
+from tests.unit.test_intake import CUSTOMS, ENT1, TYPES, decided, looked_at, pinned, table
 
 ORDER = order(1)
 PDF = b"%PDF-1.4\n%fictitious"
@@ -130,6 +130,20 @@ def test_a_message_sent_again_in_a_fresh_envelope_is_a_duplicate_and_another_one
     assert decided(node(dxp(ORDER, id="COP-2", created="2027-01-01T00:00:00")), HERE, prior).event == "recognise"
     other = ORDER.replace(b"20240102030405", b"20240102030406")
     assert decided(dxp(other, id="COP-1"), HERE, prior).code == "SWX-1060"
+
+
+def test_only_a_node_may_send_through_a_node() -> None:
+    other = Party("CENTRE", "platform", ids=("00000009",))
+    known = evolve(CUSTOMS, ids=(IMPORT,)), other, evolve(ENT1, role="platform", agreement=Agreement(sends_for=("*",)))
+    to_other = Route("on", ("customs-queue",), match={"receiver": ("CENTRE",)})
+    wrong = node(dxp(ORDER.replace(b">142<", b">999<")), end="00000009")
+    passed = decided(wrong, table(*known, routes=(to_other,)))
+    assert (passed.event, passed.route) == ("accept", "on"), "what only passes isn't judged"
+    assert {finding.severity for finding in passed.findings} == {"warning"}
+    refused = decided(wrong, table(*known[:2], routes=(to_other,)))
+    assert (refused.event, refused.code) == ("reject", "SWX-1040"), "an enterprise goes past no check that way"
+    by_name = decided(node(dxp(ORDER), end="CENTRE"), table(*known, routes=(to_other,), node="51000001"))
+    assert by_name.code == "SWX-1054", "the code of a party is no node"
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------
