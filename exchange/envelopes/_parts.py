@@ -266,20 +266,15 @@ def read_whole(payload: bytes, blobs: Collection[str]) -> tuple[Parts, Part]:
 def _plain(text: bytes) -> bytes:
     """Return what character data says that isn't plain: CDATA, references, remarks."""
     found: list[str] = []
+    elements: list[str] = []
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.CharacterDataHandler = found.append
-    parser.StartElementHandler = _refuse_element
+    parser.StartElementHandler = lambda name, attributes: elements.append(name)
     try:
-        parser.Parse(b"<d>", False)
-        parser.StartElementHandler = _refuse_element
+        parser.Parse(b"<Data>", False)
         parser.Parse(text, False)
-        parser.Parse(b"</d>", True)
-    except (expat.ExpatError, _Stop):
-        return b"<"  # which is no base64
-    return "".join(found).encode()
-
-
-def _refuse_element(name: str, attributes: object) -> None:
-    if name != "d":
-        raise _Stop(name)
+        parser.Parse(b"</Data>", True)
+    except expat.ExpatError:
+        elements.clear()
+    return "".join(found).encode() if len(elements) == 1 else b"<"  # which is no base64

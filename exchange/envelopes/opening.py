@@ -21,6 +21,7 @@ from exchange.formats import Opened
 from exchange.model import Document, Envelope, Finding, Parcel
 
 DEEPEST: Final = 4  # DxpMsgSv, DxpMsg, Zip, and one to spare
+NAME: Final = 200  # characters of a name that a wrapper gives; the end of it tells more
 TRANSMISSION: Final = "copMsgId"  # the key by which answers to an envelope find the message
 
 
@@ -39,8 +40,8 @@ def _beginnings() -> Mapping[bytes, Wrapper]:
 @cache
 def _matching() -> Callable[[bytes], re.Match[bytes] | None]:
     """Compile how wrappers begin: as one pattern, for every message is looked at."""
-    names = b"|".join(re.escape(begin) for begin in _beginnings() if begin.isalpha())
-    magic = b"|".join(re.escape(begin) for begin in _beginnings() if not begin.isalpha())
+    names = b"|".join(re.escape(begin) for begin in _beginnings() if begin.decode().isprintable())
+    magic = b"|".join(re.escape(begin) for begin in _beginnings() if not begin.decode().isprintable())
     ahead = rb"(?:\xef\xbb\xbf)?+\s*+(?:<\?[^>]*+>\s*+|<!--.*?-->\s*+|<!DOCTYPE[^>]*+>\s*+)*+"
     pattern = ahead + rb"<(?:[^\s<>/:]++:)?+(" + names + rb")(?=[\s/>])|(" + magic + rb")"
     return re.compile(pattern, re.DOTALL).match
@@ -147,6 +148,6 @@ def inner_name(around: Sequence[Wrapped], name: str) -> str:
     given = next((one.name for one in reversed(around) if one.name), "")
     given = re.sub(r"[\x00-\x1f\x7f]", "", given).replace("\\", "/").rpartition("/")[2].lstrip(".")
     if given:
-        return given
+        return given[-NAME:]
     stem, _, suffix = name.rpartition(".")
     return name if suffix.lower() not in ("zip", "dxp") or not stem else f"{stem}.xml"

@@ -194,6 +194,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str, str]] = {  # -> our code, and the
     "Data without content": (lambda: dxp(ORDER).replace(b"<Data>", b"<Data/><Data>"), "SWX-1081", "0001"),
     "Data not base64": (lambda: dxp(ORDER, data="这不是".encode()), "SWX-1082", "0001"),
     "Data with the message as it is": (lambda: dxp(ORDER, data=ORDER[ORDER.index(b"<ceb") :]), "SWX-1082", "0001"),
+    "elements in Data": (lambda: dxp(ORDER, data=b"<Data>" + base64.b64encode(ORDER) + b"</Data>"), "SWX-1082", "0001"),
     "Data without its padding": (lambda: dxp(b"<a/>" + ORDER[:1], data=b"PGE"), "SWX-1082", "0001"),
     "Data that breaks off": (lambda: dxp(ORDER, data=base64.b64encode(ORDER)[:-5]), "SWX-1082", "0001"),
     "DxpMsg cut off": (lambda: dxp(ORDER)[:-9], "SWX-1011", "0001"),
