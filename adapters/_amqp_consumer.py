@@ -16,6 +16,7 @@ from adapters._amqp_lane import GRACE_SECONDS, Lane, declare, words
 from adapters._amqp_link import OPEN_SECONDS, Link, Outage, backoff
 from adapters._amqp_options import Consume, Options
 from adapters._amqp_wire import Wire
+from adapters._spool import Spooler
 from exchange.errors import ExchangeError, Rejected, StoreError
 from exchange.model import Endpoint, Parcel, Spool
 from exchange.ports import World
@@ -103,8 +104,12 @@ class Consumer(Lane):
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, acks: Acks, tag: int, redelivered: bool, content: Content) -> None:
+        body: bytes | Spool = b""
         try:
             body = await content.body()
+            if head := self._options.head_bytes:
+                spooler = Spooler.of(self._world)
+                body = body.removeprefix(head) if isinstance(body, bytes) else await headless(body, head, spooler)
             await self._take(acks, read_parcel(self._source.queue, tag, redelivered, content.properties, body))
             acks.taken(tag)
         except Rejected as error:
@@ -116,6 +121,8 @@ class Consumer(Lane):
             pass
         finally:
             content.discard()
+            if isinstance(body, Spool):  # without its head it is a file of its own
+                body.path.unlink(missing_ok=True)
 
     async def _take(self, acks: Acks, parcel: Parcel) -> None:
         """Ask until the switch answers for the parcel; the broker keeps it, and sends no more than the prefetch."""
@@ -206,6 +213,20 @@ class Consumer(Lane):
     def closed(self) -> None:
         """Acknowledge nothing more on the channel."""
         self._acks.is_open = False
+
+
+async def headless(body: Spool, head: bytes, spooler: Spooler) -> bytes | Spool:
+    """Return a large body without the *head* that its peer puts before it, where it did."""
+
+    def without() -> bytes | Spool:
+        with body.path.open("rb") as file:
+            if file.read(len(head)) != head:
+                return body
+            rest = spooler.gather(file)
+        body.path.unlink(missing_ok=True)
+        return rest
+
+    return await asyncio.to_thread(without)
 
 
 def read_parcel(queue: str, tag: int, redelivered: bool, properties: BasicProperties, body: bytes | Spool) -> Parcel:

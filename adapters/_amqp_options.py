@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from attrs import frozen
@@ -79,8 +79,16 @@ class Options(Strict):
     heartbeat_seconds: int = Field(30, ge=2, le=3600, description="a connection that is silent twice as long is lost")
     publish: Publish | None = Field(None, description="where parcels are sent")
     consume: Consume | None = Field(None, description="where parcels are taken from")
+    head: Literal["none", "zero"] = Field(
+        "none", description="zero: payloads have a byte of zero before them there; it is taken off and put on"
+    )
     declare: bool = Field(False, description="make queues that are missing, durable")
     quorum: bool = Field(False, description="make them replicated")
+
+    @property
+    def head_bytes(self) -> bytes:
+        """What stands before each payload on the wire."""
+        return b"\0" if self.head == "zero" else b""
 
     @property
     def connection(self) -> Hashable:

@@ -39,6 +39,7 @@ class Publisher(Lane):
     def __init__(self, link: Link, log: Any, options: Options, target: Publish) -> None:
         self._options = options
         self._target = target
+        self._head = options.head_bytes
         self._confirms = Confirms()
         self._wire: Wire | None = None  # while the channel can be written to
         self._retiring = False
@@ -64,10 +65,12 @@ class Publisher(Lane):
     def _begin(self, wire: Wire, parcel: Parcel, body: bytes) -> asyncio.Future[None]:
         properties = _properties(parcel)
         try:
-            header = frames.header(self._channel, parcel.size, properties)
+            header = frames.header(self._channel, parcel.size + len(self._head), properties)
         except (ShortStringTooLong, UnicodeEncodeError) as error:
             raise _unwritable(error) from error
         outcome = self._confirms.add(properties.message_id, parcel.size)
+        if self._head:
+            body = self._head + body
         wire.write(b"".join((self._method, header, *frames.bodies(self._channel, body, wire.frame_bytes))))
         return outcome
 

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from exchange import plugins, routesfile
 from exchange import settings as settingsfile
+from exchange.stepsfile import StepRow
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 Schema = dict[str, Any]
@@ -29,24 +30,27 @@ def switchd() -> str:
 def routes() -> str:
     """Write the schema of routes.yaml."""
     kinds = {name: plugins.load("adapters", name).Options for name in plugins.names("adapters")}
-    own = [routesfile._File, routesfile.PartyRow, routesfile._Endpoint, routesfile._Route, routesfile._Test]
-    parts, known = _together([*own, *kinds.values()])
-    whole, party, common, route, test = (parts[model] for model in own)
-    known["endpoint"] = {"oneOf": [_endpoint(common, name, parts[model]) for name, model in kinds.items()]}
+    steps = {name: plugins.load("steps", name).Options for name in plugins.names("steps")}
+    own = [routesfile._File, routesfile.PartyRow, routesfile._Endpoint, routesfile._Route, routesfile._Test, StepRow]
+    parts, known = _together([*own, *kinds.values(), *steps.values()])
+    whole, party, common, route, test, step = (parts[model] for model in own)
+    known["endpoint"] = {"oneOf": [_kind(common, name, parts[model]) for name, model in kinds.items()]}
     party["properties"]["endpoints"]["items"] = {"$ref": "#/$defs/endpoint"}
-    rows = {"parties": party, "endpoints": known["endpoint"], "routes": route, "tests": test}
+    known["step"] = {"oneOf": [_kind(step, name, parts[model]) for name, model in steps.items()]}
+    rows = {"parties": party, "routes": route, "tests": test}
+    rows |= {"endpoints": {"$ref": "#/$defs/endpoint"}, "steps": {"$ref": "#/$defs/step"}}
     for name, row in rows.items():
-        whole["properties"][name]["items"] = row if name != "endpoints" else {"$ref": "#/$defs/endpoint"}
+        whole["properties"][name]["items"] = row
     return _text("routes.yaml", whole, known)
 
 
-def _endpoint(common: Schema, kind: str, options: Schema) -> Schema:
+def _kind(common: Schema, kind: str, options: Schema) -> Schema:
     return {
         "title": kind,
         "type": "object",
         "properties": {**common["properties"], "kind": {"const": kind}, **options.get("properties", {})},
         "required": [*common["required"], *options.get("required", ())],
-        "additionalProperties": False,
+        "additionalProperties": options.get("additionalProperties", False),
     }
 
 

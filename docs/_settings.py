@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from docs._page import begun, table
 from exchange import plugins, routesfile
 from exchange import settings as switchd
+from exchange.stepsfile import StepRow
 from exchange.tokens.device import DeviceSettings
 
 MANUAL: Final = Path(__file__).parent.parent / "routes.yaml"
@@ -155,6 +156,7 @@ TABLES: Final[tuple[tuple[str, type[BaseModel]], ...]] = (
     ("A party", routesfile.PartyRow),
     ("An endpoint", routesfile._Endpoint),
     ("A route", routesfile._Route),
+    ("A step", StepRow),
     ("A test", routesfile._Test),
 )
 

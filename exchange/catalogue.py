@@ -85,6 +85,7 @@ from attrs import evolve, frozen
 
 from exchange import plugins
 from exchange.cataloguefile import Code, Spec, code_in, read_types
+from exchange.envelopes import Wrapped, opening
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
 from exchange.formats._containers import MOST, remarks
@@ -182,11 +183,18 @@ class Catalogue:
     # -- the path of one message
 
     def open(self, payload: bytes, charset: str = "") -> Opened:
-        """Parse a payload, once; *charset* was agreed on with its sender. Raises Unreadable."""
+        """Parse a payload, once, or what is in the envelopes that it comes in. Raises Unreadable.
+
+        *charset* was agreed on with its sender.
+        """
+        around: Sequence[Wrapped] = ()
+        if opening.wrapper_of(payload) is not None:
+            payload, around = opening.opened(payload)
         format = self._sniffed(payload)
         if format is None:
             raise nothing_readable(payload)
-        return (agreed(format, charset) if charset else format).open(payload)
+        opened = (agreed(format, charset) if charset else format).open(payload)
+        return evolve(opened, wrappers=around) if around else opened
 
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
@@ -202,6 +210,8 @@ class Catalogue:
         """Read the envelope; a receipt's with one answer for each document, by the codes of its family."""
         spec: Spec = type.spec
         envelope = spec.reader.read(opened)
+        if opened.wrappers:
+            envelope = opening.addressed(envelope, opened, has_id=bool(spec.file.own_id), home=type.kind == "receipt")
         if spec.file.answers and spec.file.answers.original:
             return self._spread(opened, spec, envelope)
         return envelope
@@ -221,6 +231,8 @@ class Catalogue:
 
     def receipt_shape(self, payload: bytes) -> str:
         """Tell how our own receipts are written about a message whose type can't be told."""
+        if (wrapper := opening.wrapper_of(payload)) is not None:
+            return wrapper.answers or "json"
         format = self._sniffed(payload)
         return format.receipt_shape if format else "ceb900"
 
@@ -229,6 +241,7 @@ class Catalogue:
     ) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
         spec: Spec = self.types[type].spec
+        payload, _ = opening.opened(payload)
         file = next(spec.folder / known.file for known in spec.file.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
         format = agreed(spec.format, charset)

@@ -15,8 +15,7 @@ from pydantic import ValidationError
 from exchange import plugins
 from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
-from exchange.model import Generation
-from exchange.ports import Change, Changed
+from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
 
 if TYPE_CHECKING:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import frozen
 
 from exchange import receipts
 from exchange.catalogue import Catalogue
+from exchange.envelopes import opening
+from exchange.envelopes.admission import PASSING, admitted
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
 from exchange.instants import Instant, date_at
 from exchange.model import (
@@ -59,7 +62,7 @@ class Examined:
             self.message.sender,
             self.envelope.type,
             self.envelope.own_id,
-            self.arrival.parcel.digest,
+            self.envelope.digest or self.arrival.parcel.digest,
             self.envelope.documents,
             self.message.type.kind == "receipt",
             self.message.type.answers,
@@ -67,11 +70,18 @@ class Examined:
 
 
 def examine(
-    arrival: Arrival, catalogue: Catalogue, table: RoutingTable, at: Instant, held: Collection[str] = ()
+    arrival: Arrival,
+    catalogue: Catalogue,
+    table: RoutingTable,
+    at: Instant,
+    held: Collection[str] = (),
+    *,
+    lean: bool = False,
 ) -> Examined:
     """Identify, check the sender, verify and validate one arrival; never raises what is the message's own fault.
 
-    *held* names what operators put on hold: ``party:CODE``.
+    *held* names what operators put on hold: ``party:CODE``. With *lean*, what was parsed is only kept where deciding
+    needs it: its memory serves the next message.
     """
     opened, type, envelope = None, None, None
     try:
@@ -82,19 +92,23 @@ def examine(
         opened = catalogue.open(arrival.parcel.read(), charset)
         type = catalogue.identify(opened)
         envelope = catalogue.read(opened, type)
-        sender = _sender(arrival, envelope, table)
+        odd: list[Finding] = []
+        if opened.wrappers:
+            named = partial(_sender, arrival, table=table)
+            type, envelope, odd = admitted(opened, type, envelope, table, owner, named)
+        sender = _sender(arrival, envelope.sender, table)
         _receivers(envelope, table)
         signer, warnings = _verified(opened, type, sender, at)
-        warnings += _validated(opened, type, envelope, catalogue, at, charset)
+        warnings += odd + _validated(opened, type, envelope, catalogue, at, charset)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
     message = Message(arrival, type, envelope, sender.code, signer, tuple(warnings))
-    if type.kind != "receipt" and (envelope.signed or not table.seals(type.name)):
-        opened = None  # nobody will sign or split it: its memory serves the next one
+    if lean and type.kind != "receipt" and (envelope.signed or not table.seals(type.name)):
+        opened = None  # nobody will sign or split it
     return Examined(arrival, type, envelope, message, opened=opened)
 
 
-def _sender(arrival: Arrival, envelope: Envelope, table: RoutingTable) -> Party:
+def _sender(arrival: Arrival, name: str, table: RoutingTable) -> Party:
     """Return who the message is from: as it says itself, if the endpoint's owner may send for him."""
     owner = table.parties.get(arrival.party)
     if owner is None:
@@ -103,19 +117,19 @@ def _sender(arrival: Arrival, envelope: Envelope, table: RoutingTable) -> Party:
             f"接入方 {arrival.party!r} 已不在路由表中",
             code="SWX-1051",
         )
-    if not envelope.sender:
+    if not name:
         return owner
-    sender = table.party(envelope.sender)
+    sender = table.party(name)
     if sender is None:
         raise UnknownParty(
-            f"the sender {envelope.sender!r} is not known here: check the identifier, or apply for access",
-            f"未知的发送方 {envelope.sender!r}：请核对标识，或申请接入",
+            f"the sender {name!r} is not known here: check the identifier, or apply for access",
+            f"未知的发送方 {name!r}：请核对标识，或申请接入",
             code="SWX-1051",
         )
     if sender.code != owner.code and not {sender.code, "*"} & set(owner.agreement.sends_for):
         raise UnknownParty(
-            f"{owner.code} may not send for {sender.code}: the message names {envelope.sender!r} as its sender",
-            f"{owner.code} 无权代 {sender.code} 发送：报文中的发送方为 {envelope.sender!r}",
+            f"{owner.code} may not send for {sender.code}: the message names {name!r} as its sender",
+            f"{owner.code} 无权代 {sender.code} 发送：报文中的发送方为 {name!r}",
             code="SWX-1052",
         )
     return sender
@@ -159,7 +173,7 @@ def _validated(
     edition = catalogue.edition(type, date_at(at), envelope.version)
     schema = catalogue.schema(type, edition, unsigned=unsigned)
     valid = schema.valid(opened)
-    if type.kind == "receipt":  # authorities break their own schemas and lists; the sender still wants the answer
+    if type.kind in ("receipt", PASSING):  # authorities break their own schemas; the sender still wants the answer
         return _oddities(valid, catalogue.unlisted(type, envelope))
     if not valid:
         raise Invalid(question=(type.name, edition.name, unsigned, charset))
@@ -189,9 +203,8 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
     try:
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
-            part = lambda records: catalogue.part(examined.opened, message.type, records)  # noqa: E731
-            whole = spec.split == "original"
-            return receipts.decide(message, context, table, part, whole, spec.every)
+            form = partial(_form, examined, message, catalogue, table)
+            return receipts.decide(message, context, table, form, spec.split == "original", spec.every)
         if context.prior is not None:
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
         return _accept(message, table, at)
@@ -199,37 +212,106 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
         return _not_accepted(Examined(message.arrival, message.type, message.envelope, error=why), catalogue, table, at)
 
 
+def _form(
+    examined: Examined,
+    message: Message,
+    catalogue: Catalogue,
+    table: RoutingTable,
+    party: str,
+    records: Sequence[int] | None,
+) -> Parcel | None:
+    """Return how a receipt goes to *party*: only some of its *records*, or all of them; None: the bytes as they came.
+
+    A part is written anew and so comes without the envelopes that the whole came in.
+    """
+    parcel, around = message.arrival.parcel, message.envelope.wrappers
+    headers = {"type": message.envelope.type}
+    if records is not None:
+        body = catalogue.part(examined.opened, message.type, records)
+        return Parcel(opening.inner_name(examined.opened.wrappers, parcel.name), body, headers)
+    return opening.sent_home(parcel, headers, table.parties[party].agreement.receipts) if around else None
+
+
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
     sender = table.parties[message.sender]
+    (receiver, route), *more = _routed(message, sender, table)
+    keys = _business_keys(message.envelope)
+    planned, routes = plan(message, sender, receiver, route, table, keys), route.name
+    if more:  # what is the same for several receivers goes once
+        every = [*planned, *(one for copy in more for one in plan(message, sender, *copy, table, keys))]
+        planned = list({(p.endpoint, p.sign, p.key, p.steps, p.receiver * bool(p.steps)): p for p in every}.values())
+        routes = ", ".join(dict.fromkeys([route.name, *(other.name for _, other in more)]))
+    shape = _shape(message.arrival, message.type.receipt_shape, table, message.envelope)
+    told = receipts.accepted(
+        message.arrival, message.envelope, at, shape, warnings=message.warnings, contrl=sender.agreement.contrl
+    )
+    planned += _own(message.arrival, sender, table, "accepted", told)
+    return Decision("accept", tuple(planned), route=routes, findings=message.warnings)
+
+
+def _routed(message: Message, sender: Party, table: RoutingTable) -> list[tuple[str, Route]]:
+    """Return a route for each receiver that the message names, or the one route of a message that names none.
+
+    Raises Unroutable: a copy that comes late is better than one that is lost, so all wait until each has a route.
+    """
     receivers = [party.code for name in message.envelope.receivers if (party := table.party(name)) is not None]
     facts = facts_of(message.envelope, sender, receivers)
+    if len(receivers) > 1:
+        receivers = list(dict.fromkeys(receivers))
+        found = [(one, table.match({**facts, "receiver": (one,)})) for one in receivers]
+        if missing := [one for one, route in found if route is None]:
+            raise Unroutable(
+                f"no route takes {message.type.name} from {sender.code} to {', '.join(missing)}: add one, then release "
+                "this message; none of its receivers gets it before",
+                f"没有路由接收 {sender.code} 发往 {'、'.join(missing)} 的 {message.type.name}：请补充路由，"
+                "再恢复本报文；此前各接收方均不投递",
+                code="SWX-2012",
+            )
+        return [(one, route) for one, route in found if route is not None]
     route = table.match(facts)
     if route is None:
         raise Unroutable(
             f"no route takes {message.type.name} from {sender.code}: add one, then release this message",
             f"没有路由接收 {sender.code} 的 {message.type.name}：请补充路由，再恢复本报文",
         )
+    return [(receivers[0] if receivers else "", route)]
+
+
+def plan(
+    message: Message, sender: Party, receiver: str, route: Route, table: RoutingTable, keys: tuple[str, ...]
+) -> list[Planned]:
+    """Plan the deliveries of one copy by its route. Raises Held or Rejected where it can't be sealed."""
     sign, key = _sealing(message, route, sender)
-    keys = _business_keys(message.envelope)
-    planned = [
-        Planned(
-            name,
-            table.endpoints[name].party,
-            sign=sign,
-            key=key,
-            expects_receipt=message.type.expects_receipt,
-            deadline_seconds=message.type.deadline_seconds,
-            keys=keys,
-            mailbox=table.has_mailbox(name),
+    planned = []
+    for name in route.to:
+        steps = route.steps.get(name, route.steps.get("", ())) if route.steps else ()
+        if sign and message.envelope.wrappers and not table.bares(steps):
+            raise _sealed_in_vain(route)
+        planned.append(
+            Planned(
+                name,
+                table.endpoints[name].party,
+                sign=sign,
+                key=key,
+                expects_receipt=message.type.expects_receipt,
+                deadline_seconds=message.type.deadline_seconds,
+                keys=keys,
+                mailbox=table.has_mailbox(name),
+                steps=steps,
+                receiver=receiver,
+                on_failure=route.on_failure,
+            )
         )
-        for name in route.to
-    ]
-    shape = _shape(message.arrival, message.type.receipt_shape, table)
-    told = receipts.accepted(
-        message.arrival, message.envelope, at, shape, warnings=message.warnings, contrl=sender.agreement.contrl
+    return planned
+
+
+def _sealed_in_vain(route: Route) -> Held:
+    return Held(
+        f"route {route.name!r} signs, but the message came in an envelope, and a signature goes inside: let its steps "
+        "begin with one that unwraps, then release this message",
+        f"路由 {route.name!r} 要求签名，但报文装在信封中，签名须在信封之内：请让其步骤以拆封开始，再恢复本报文",
+        code="SWX-2072",
     )
-    planned += _own(message.arrival, sender, table, "accepted", told)
-    return Decision("accept", tuple(planned), route=route.name, findings=message.warnings)
 
 
 def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
@@ -269,13 +351,13 @@ def _business_keys(envelope: Envelope) -> tuple[str, ...]:
 
 def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable, at: Instant) -> Decision:
     """Answer a duplicate again, without sending it again; refuse the same id for other bytes."""
-    if digest != message.arrival.parcel.digest:
+    if digest != (message.envelope.digest or message.arrival.parcel.digest):
         raise Conflicting(
             f"the id {message.envelope.own_id} was used before, for other content: give this message an id of its own",
             f"报文编号 {message.envelope.own_id} 已用于内容不同的报文：请使用新的编号",
         )
-    shape = _shape(message.arrival, message.type.receipt_shape, table)
     sender = table.parties[message.sender]
+    shape = _shape(message.arrival, message.type.receipt_shape, table, message.envelope)
     contrl = sender.agreement.contrl
     again = receipts.accepted(message.arrival, message.envelope, at, shape, twin=twin, contrl=contrl)
     planned = _own(message.arrival, sender, table, "accepted", again)
@@ -293,7 +375,7 @@ def _not_accepted(examined: Examined, catalogue: Catalogue, table: RoutingTable,
     planned: list[Planned] = []
     if owner is not None:
         native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
-        shape = _shape(arrival, native, table)
+        shape = _shape(arrival, native, table, examined.envelope)
         told = receipts.rejected(arrival, examined.envelope, why, at, shape, contrl=owner.agreement.contrl)
         planned = _own(arrival, owner, table, "rejected", told)
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
@@ -317,10 +399,10 @@ def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, 
     ]
 
 
-def _shape(arrival: Arrival, native: str, table: RoutingTable) -> str:
-    """Return how our own receipts are written: JSON where the endpoint speaks it, else in the *native* way."""
+def _shape(arrival: Arrival, native: str, table: RoutingTable, envelope: Envelope | None) -> str:
+    """Return how our own receipts are written: JSON where the endpoint speaks it, else as its wrappers or type ask."""
     endpoint = table.endpoints.get(arrival.endpoint)
     kind = table.kinds.get(endpoint.kind) if endpoint else None
     if kind is not None and kind.receipts == "json":
         return "json"
-    return native
+    return opening.answer_shape(envelope.wrappers, native) if envelope and envelope.wrappers else native

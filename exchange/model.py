@@ -27,6 +27,7 @@ class Agreement:
     reply_to: str = ""  # endpoint for receipts; empty = where the message came in
     contrl: str = "as-asked"  # always | errors | never | as-asked (0031): when its EDIFACT is answered with CONTRL
     charset: str = ""  # that its EDIFACT is written in, whatever it declares; empty = as declared
+    receipts: str = "as-sent"  # as-sent | without-node | unwrapped: how receipts that came in envelopes go to it
 
 
 @frozen
@@ -80,8 +81,8 @@ class Spool:
 class Parcel:
     """Bytes as they travel, and the name they travel under (包裹).
 
-    *headers* is what a protocol may show beside the bytes: ``id`` (stable over resends), ``type``, ``refers-to``
-    (the id of the message that a receipt answers) and ``disposition`` (accepted | rejected | receipt | message).
+    *headers*, beside the bytes: ``id`` (stable over resends), ``type``, ``refers-to`` (the id of the message that a
+    receipt answers) and ``disposition`` (accepted | rejected | receipt | message).
     """
 
     name: str
@@ -203,6 +204,8 @@ class Envelope:
     answers: tuple[Answer, ...] = ()  # of a receipt: one for each document
     fields: Mapping[str, tuple[str, ...]] = Factory(dict)  # business fields for routing: the distinct values
     signed: bool = False
+    wrappers: tuple[str, ...] = ()  # kinds of the wrappers it came in, outermost first
+    digest: bytes = b""  # SHA-256 of what was inside those; empty: there were none
 
     def values(self) -> tuple[str, ...]:
         """Return every distinct value that this message can be found by."""
@@ -233,6 +236,8 @@ class Route:
     sign: str = ""  # signature profile that unsigned messages are sealed with
     match: Mapping[str, tuple[str, ...]] = Factory(dict)  # fact name -> accepted values; a trailing * is a prefix
     key: str = ""  # key to seal with; empty: the sender's own
+    steps: Mapping[str, tuple[str, ...]] = Factory(dict)  # endpoint -> steps on the way there; "": to every other one
+    on_failure: str = "hold"  # hold | reject: what becomes of a message that a step can't be applied to
 
 
 @frozen
@@ -296,6 +301,9 @@ class Planned:
     refers_to: int = 0  # id of the message that these bytes answer
     keys: tuple[str, ...] = ()  # business keys whose order must be kept at the endpoint
     mailbox: bool = False  # delivered once it is kept
+    steps: tuple[str, ...] = ()  # names of what is done to the bytes, sealed or not
+    receiver: str = ""  # party code of the receiver that this copy is for
+    on_failure: str = "hold"  # hold | reject: where a step can't be applied
 
 
 @frozen
@@ -325,6 +333,7 @@ class Decision:
     waits: tuple[int, ...] = ()  # of a receipt: the documents whose cause hasn't come
     wait_seconds: float = 0.0  # how long they may wait
     twin: int = 0  # the earlier message, of a duplicate
+    steps: tuple[str, ...] = ()  # what was done for each delivery: "0: unwrap 1, to-node 2"
 
 
 @frozen
@@ -337,7 +346,7 @@ class Conclusion:
     sender: str = ""
     generation: int = 0
     at: Instant = 0
-    sealed: Mapping[int, bytes] = Factory(dict)  # index in decision.planned -> frozen signed bytes
+    sealed: Mapping[int, Parcel] = Factory(dict)  # index in decision.planned -> signed or transformed, frozen
     started: Collection[int] = ()  # indexes in decision.planned of what is sent at once: written as SENDING
 
 
@@ -386,15 +395,3 @@ class Outcome:
     code: str = ""
     en: str = ""
     zh: str = ""
-
-
-@frozen
-class Generation:
-    """One published version of the routing table (配置代次)."""
-
-    number: int
-    at: Instant
-    actor: str
-    reason: str
-    digest: str
-    text: str = field(repr=False)

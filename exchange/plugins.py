@@ -1,7 +1,8 @@
-"""Adapters, stores, tokens and formats by name: ours and third parties' register as entry points.
+"""Adapters, stores, tokens, devices, formats, envelopes and steps by name: ours and third parties' are entry points.
 
-The groups are ``exchange.adapters``, ``exchange.stores``, ``exchange.tokens``, ``exchange.devices`` and
-``exchange.formats``; an entry point names a class. See docs/how-to/add-an-adapter.md.
+The groups are ``exchange.adapters``, ``exchange.stores``, ``exchange.tokens``, ``exchange.devices``,
+``exchange.formats``, ``exchange.envelopes`` and ``exchange.steps``; an entry point names a class. See
+docs/how-to/add-an-adapter.md.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from exchange.errors import ConfigurationError
 from exchange.instants import Instant
-from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Generation, Outcome, Parcel, Question
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
 
 
 def microseconds() -> Instant:
@@ -162,6 +162,18 @@ class Mail:
     message: int
     at: Instant
     parcel: Parcel
+
+
+@frozen
+class Generation:
+    """One published version of the routing table (配置代次)."""
+
+    number: int
+    at: Instant
+    actor: str
+    reason: str
+    digest: str
+    text: str = field(repr=False)
 
 
 @frozen

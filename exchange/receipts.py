@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 import orjson
 
+from exchange.envelopes.dxp_answer import Said, answer
 from exchange.errors import Rejected
 from exchange.formats import platform_file
 from exchange.formats.edifact import Verdict, acknowledge
@@ -25,23 +26,24 @@ CEB: Final = "http://www.chinaport.gov.cn/ceb"
 RETURN_INFO: Final = 5000  # characters that CEB900 allows for it
 ORIGINAL: Final = 64 * 1024  # bytes of the original that a rejection repeats; more helps nobody
 EDIFACT: Final = "edifact"  # the shape of CONTRL; what follows it is the version
+DXP: Final = "dxprep"  # the shape of DxpRep
 SYNTAX_ERRORS: Final = {  # our codes -> data element 0085, for what is wrong with an interchange as a whole
     "SWX-1016": "13", "SWX-1021": "17", "SWX-1023": "17", "SWX-1025": "32", "SWX-1051": "23", "SWX-1052": "17",
     "SWX-1053": "7", "SWX-1060": "26",
 }  # fmt: skip
-Part = Callable[[Sequence[int]], bytes]  # the receipt with only these of its records
+Form = Callable[[str, Sequence[int] | None], Parcel | None]  # how it goes to a party: these of its records, or all
 
 
 # -- correlation -------------------------------------------------------------------------------------------------
 
 
 def decide(
-    message: Message, context: Context, table: RoutingTable, part: Part, whole: bool, every: bool = False
+    message: Message, context: Context, table: RoutingTable, form: Form, whole: bool, every: bool = False
 ) -> Decision:
     """Send each record of a receipt home to the sender of what it answers; park what answers nothing yet.
 
-    *part* cuts the file; *whole* says that every sender gets all of it, *every* that a record answers every document
-    of what it answers.
+    *form* writes it for one party (None: the bytes as they came); *whole* says that every sender gets all of it,
+    *every* that a record answers every document of what it answers.
     """
     if context.prior is not None:
         return Decision("recognise", twin=context.prior.id)
@@ -67,7 +69,7 @@ def decide(
             Planned(
                 endpoint.name if endpoint else "",
                 party,
-                parcel=None if alone else _cut(message, part(sorted(mine))),
+                parcel=form(party, None if alone else sorted(mine)),
                 disposition="receipt",
                 refers_to=next(iter(mine.values())).id,
                 keys=tuple(dict.fromkeys(f"answers:{cause.id}" for cause in mine.values())),
@@ -103,10 +105,6 @@ def _choose(causes: Sequence[Cause], sender: str, trusted: bool) -> Sequence[Cau
     return [one for one in awaited if one.id == awaited[0].id] if len({one.party for one in awaited}) == 1 else []
 
 
-def _cut(message: Message, body: bytes) -> Parcel:
-    return Parcel(message.arrival.parcel.name, body, {"type": message.envelope.type})
-
-
 # -- the receipts that we write ----------------------------------------------------------------------------------
 
 
@@ -132,6 +130,9 @@ def accepted(
         told = f"same file as {show_id(twin)}" if twin else ""
         outcome = ["DUPLICATE" if twin else "ACCEPTED", "", "", told]
         return _platform_file("Successed", arrival, envelope, at, outcome, warnings)
+    if shape == DXP:
+        said = Said("已接收，此前已收到，不再转发" if twin else "已接收", duplicate=bool(twin), findings=warnings)
+        return _dxprep("Successed", arrival, said, at)
     facts: dict[str, Any] = _head(arrival, envelope, at) | {"state": "ACCEPTED"}
     if twin:
         facts["duplicate_of"] = show_id(twin)
@@ -145,7 +146,7 @@ def rejected(
 ) -> Parcel | None:
     """Write that a message was rejected, with every finding; nothing where it was an acknowledgement itself.
 
-    *shape* is ``json``, ``ceb900``, ``platform_file`` or ``edifact``, which may name the version of CONTRL:
+    *shape* is ``json``, ``ceb900``, ``platform_file``, ``dxprep`` or ``edifact``, which may name the version of CONTRL:
     ``edifact D:96A:UN``; *contrl* says when CONTRL is wanted, as agreements do.
     """
     if shape == "ceb900":
@@ -156,6 +157,8 @@ def rejected(
         written = _contrl("Failed", arrival, verdict)
         if written is not None:
             return written if written.size else None
+    if shape == DXP:
+        return _dxprep("Failed", arrival, Said(why.zh, why.code, findings=why.findings), at)
     if shape == "platform_file":
         outcome = ["REJECTED", why.code, why.zh, why.en]
         return _platform_file("Failed", arrival, envelope, at, outcome, why.findings)
@@ -163,6 +166,10 @@ def rejected(
     return _json(
         "Failed", arrival, _head(arrival, envelope, at) | told | {"findings": [_shown(f) for f in why.findings]}
     )
+
+
+def _dxprep(prefix: str, arrival: Arrival, said: Said, at: Instant) -> Parcel:
+    return Parcel(_name(prefix, arrival, ".xml"), answer(arrival.parcel.read(), said, at), {"type": "DxpRep"})
 
 
 def _contrl(prefix: str, arrival: Arrival, verdict: Verdict) -> Parcel | None:

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from attrs import field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +24,11 @@ from exchange.model import Agreement, Endpoint, MessageType, Party, Route
 from exchange.ports import Strict
 from exchange.retry import Policy
 from exchange.routing import RoutingTable
+from exchange.stepsfile import StepRow, add_step, misplaced_steps
 from exchange.yamlfile import Document, read, suggest
+
+if TYPE_CHECKING:
+    from exchange.steps import Named
 
 Row = TypeVar("Row", bound=BaseModel)
 ROLES: Final = ("enterprise", "customs", "border", "maritime", "port", "platform")
@@ -48,6 +52,7 @@ class _Agreement(Strict):
     contrl: Literal["as-asked", "always", "errors", "never"] = "as-asked"
     charset: Literal["", "utf-8", "gb18030", "big5", "iso8859-1"] = ""
     reply_to: str = ""
+    receipts: Literal["as-sent", "without-node", "unwrapped"] = "as-sent"
 
 
 class _Retry(Strict):
@@ -94,6 +99,8 @@ class _Route(Strict):
     to: tuple[str, ...] = Field(min_length=1)
     sign: str = ""
     key: str = ""
+    steps: tuple[str, ...] | dict[str, tuple[str, ...]] = ()
+    on_failure: Literal["hold", "reject"] = "hold"
 
 
 class _Given(Strict):
@@ -110,6 +117,8 @@ class _Test(Strict):
 
 class _File(Strict):
     include: tuple[str, ...] = ()
+    node: str = ""
+    steps: tuple[Any, ...] = ()
     parties: tuple[Any, ...] = ()
     endpoints: tuple[Any, ...] = ()
     routes: tuple[Any, ...] = ()
@@ -188,7 +197,7 @@ def load(
                 builder.problems.append(f"{name}:1:1: the file is empty")
         except ConfigurationError as why:
             builder.problems += why.problems
-    for add in (builder.parties, builder.endpoints, builder.routes):
+    for add in (builder.top, builder.parties, builder.endpoints, builder.routes):
         for document, file in files:
             add(document, file)
     return builder.table(generation), builder.tests
@@ -212,6 +221,8 @@ class _Builder:
         self._ids: dict[str, str] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._routes: dict[str, tuple[Route, str]] = {}
+        self._steps: dict[str, Named] = {}
+        self._node = ""
         self._nested: list[tuple[Document, tuple[str | int, ...], _Endpoint, str]] = []  # endpoints inside parties
         self._wrong: set[str] = set()  # names of rows that are there, but wrong
         self.problems: list[str] = []
@@ -260,6 +271,14 @@ class _Builder:
             row.code, row.role, row.name, row.ids, "active", tuple(certificates), row.signing_key, agreement
         )  # fmt: skip
 
+    def top(self, document: Document, file: _File) -> None:
+        """Add what stands above everything else in one file: the node's own id, and the steps."""
+        self._node = file.node or self._node
+        for i, row in self._rows(document, "steps", file.steps, StepRow):
+            if problems := add_step(row, self._steps, self._folder, document, ("steps", i)):
+                self.problems += problems
+                self._wrong.add(row.name)
+
     def parties(self, document: Document, file: _File) -> None:
         """Add the parties of one file."""
         for i, row in self._rows(document, "parties", file.parties, PartyRow):
@@ -306,7 +325,8 @@ class _Builder:
     def routes(self, document: Document, file: _File) -> None:
         """Add the routes and tests of one file."""
         for i, row in self._rows(document, "routes", file.routes, _Route):
-            route = Route(row.name, row.to, row.sign, _conditions(row.match), row.key)
+            steps = {"": row.steps} if isinstance(row.steps, tuple) else row.steps
+            route = Route(row.name, row.to, row.sign, _conditions(row.match), row.key, steps, row.on_failure)
             problems = self._route_problems(route)
             for j, name in enumerate(row.to):
                 if name not in self._endpoints and name not in self._wrong:
@@ -327,6 +347,7 @@ class _Builder:
             problems += self._unknown("party", match.get(name, ()), self._parties)
         problems += self._unknown("signature profile", [route.sign] * bool(route.sign), known.profiles)
         problems += self._unknown("signing key", [route.key] * bool(route.key), known.keys)
+        problems += misplaced_steps(route, self._steps, self._wrong)
         fields = {name for type in match.get("type", known.fields) for name in known.fields.get(type, ())}
         wanted = [name.removeprefix("where.") for name in match if name.startswith("where.")]
         return problems + self._unknown("field", wanted, fields)
@@ -343,7 +364,8 @@ class _Builder:
         """Return the table. Raises ConfigurationError with every mistake."""
         kinds = {e.kind: plugins.load("adapters", e.kind) for e in self._endpoints.values()}
         routes = [route for route, _ in self._routes.values()]
-        table = RoutingTable(self._parties.values(), self._endpoints.values(), routes, generation, kinds)
+        parties, endpoints = self._parties.values(), self._endpoints.values()
+        table = RoutingTable(parties, endpoints, routes, generation, kinds, self._steps, self._node)
         for route, place in self._routes.values():
             for name in route.to:
                 endpoint = self._endpoints.get(name)

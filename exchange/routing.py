@@ -9,9 +9,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exchange.model import Endpoint, Envelope, Party, Route
+
+if TYPE_CHECKING:
+    from exchange.steps import Named
 
 Facts = Mapping[str, tuple[str, ...]]  # type, role, sender, receiver, where.<field> -> the distinct values
 
@@ -52,12 +55,16 @@ class RoutingTable:
         routes: Iterable[Route] = (),
         generation: int = 0,
         kinds: Mapping[str, Any] | None = None,
+        steps: Mapping[str, Named] | None = None,
+        node: str = "",
     ) -> None:
         self.generation = generation
         self.parties = {party.code: party for party in parties}
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self.routes = tuple(routes)
         self.kinds = kinds or {}  # name -> adapter class
+        self.steps = steps or {}
+        self.node = node  # what other exchange nodes call this one
         self._by_id = {name: party for party in self.parties.values() for name in (*party.ids, party.code)}
         self._of_party: dict[str, list[Endpoint]] = {}
         for endpoint in self.endpoints.values():
@@ -107,6 +114,10 @@ class RoutingTable:
         known = self.endpoints.get(endpoint)
         kind = self.kinds.get(known.kind) if known else None
         return kind is not None and bool(kind.mailbox)
+
+    def bares(self, steps: Sequence[str]) -> bool:
+        """Tell whether *steps* begin with one that takes every envelope off."""
+        return bool(steps) and bool(getattr(self.steps[steps[0]].step, "bares", False))
 
     # -- matching ------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,8 @@ from exchange.controlsocket import serve_control
 from exchange.errors import ConfigurationError, StoreError
 from exchange.explaining import Explainer
 from exchange.instants import Instant, day_number, read_id, show_id
-from exchange.model import Generation
 from exchange.observability import Metrics, Probes, Pulse
-from exchange.ports import Adapter, Change, Changed, Token, World
+from exchange.ports import Adapter, Change, Changed, Generation, Token, World
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation

@@ -27,13 +27,14 @@ from exchange.errors import (
     Unexpected,
     whereabouts,
 )
+from exchange.explaining import Worker
+from exchange.forms import Decided, form, slow
 from exchange.instants import Instant, show_id
 from exchange.intake import Examined, decide, examine
 from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel
 from exchange.ports import Concluded, Meter, Store, Token
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
-from exchange.signing.sealing import Seal, seal
 
 BATCH: Final = 64  # arrivals decided together
 LARGE: Final = 256 * 1024  # bytes over which a payload is examined in a thread of its own
@@ -74,6 +75,7 @@ class Switch:
     ) -> None:
         self._store, self.catalogue, self._token = store, catalogue, token
         self.sending = sending
+        self.worker = Worker()  # for slow steps
         self._explain = explain
         self._now, self._log, self._meter, self._limits = now, log, meter, limits
         self.table = RoutingTable()
@@ -84,6 +86,7 @@ class Switch:
         self._undecided_bytes = 0
         self._unsigned: list[Arrival] = []
         self._suspects: deque[int] = deque()
+        self._forming: dict[tuple[str, str, str], dict[int, Arrival | None]] = {}  # in slow steps: twins wait
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -133,6 +136,7 @@ class Switch:
         """Stop sorting; what isn't decided stays RECEIVED."""
         for task in self._tasks:
             task.cancel()
+        self.worker.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def again(self, messages: Sequence[int]) -> None:
@@ -215,7 +219,7 @@ class Switch:
             why = Poisonous("the switch died on this message three times", "处理该报文时交换机三次异常退出")
             return Examined(arrival, error=why)
         try:
-            return examine(arrival, self.catalogue, table, at, self.held)
+            return examine(arrival, self.catalogue, table, at, self.held, lean=True)
         except Exception as why:
             return Examined(arrival, error=self._unexpected(arrival, why))
 
@@ -246,10 +250,9 @@ class Switch:
         contexts = await self._store.context([e.question for e in asked]) if asked else ()
         known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
         decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
-        decided, sealed, unsigned = await self._seal(decided, table, at)
-        await self._write([self._conclusion(e, d, sealed.get(e.arrival.id, NOTHING), table, at) for e, d in decided])
-        for arrival, why in unsigned:
-            self._wait_for_token(arrival, why)
+        if table.steps or self._forming:
+            decided = self._set_apart(decided, table)
+        await self._finish(decided, table, at)
         if later:  # what the ones just written are an answer for: now the store knows them
             await self.patiently(partial(self._conclude, *_apart(later), table=table, at=at))
 
@@ -261,13 +264,40 @@ class Switch:
             return Decision("hold", code=error.code, en=error.en, zh=error.zh)
 
     def _conclusion(
-        self, e: Examined, decision: Decision, sealed: Mapping[int, bytes], table: RoutingTable, at: Instant
+        self, e: Examined, decision: Decision, forms: Mapping[int, Parcel], table: RoutingTable, at: Instant
     ) -> Conclusion:
         sender = e.message.sender if e.message else e.arrival.party
         started = [
             i for i, p in enumerate(decision.planned) if not p.mailbox and self.sending.reserve(p.endpoint, p.keys)
         ]
-        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, sealed, started)
+        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, forms, started)
+
+    async def _finish(self, decided: list[Decided], table: RoutingTable, at: Instant) -> None:
+        again = lambda e, why: self._decide(evolve(e, message=None, error=why), Context(), table, at)  # noqa: E731
+        made = await form(decided, self._token, self.worker, table, at, again)
+        forms = made.forms
+        await self._write([self._conclusion(e, d, forms.get(e.arrival.id, {}), table, at) for e, d in made.decided])
+        for arrival, why in made.unsigned:
+            self._wait_for_token(arrival, why)
+
+    def _set_apart(self, decided: Sequence[Decided], table: RoutingTable) -> list[Decided]:
+        """Let those with slow steps go their own way; whoever is their twin waits until they are written."""
+        kept = []
+        for e, decision in decided:
+            name = _name(e)
+            if name and name in self._forming:
+                self._forming[name].setdefault(e.arrival.id, e.arrival)
+            elif name and slow(decision, table):
+                self._forming[name] = {e.arrival.id: None}
+                self._spawn(self.patiently(partial(self._finish_apart, name, (e, decision), table)))
+            else:
+                kept.append((e, decision))
+        return kept
+
+    async def _finish_apart(self, name: tuple[str, str, str], one: Decided, table: RoutingTable) -> None:
+        await self._finish([one], table, self._now())
+        for twin in filter(None, self._forming.pop(name).values()):
+            self._add(twin)
 
     def _give_back(self, conclusions: Sequence[Conclusion]) -> None:
         """Give back the places kept for deliveries that weren't written."""
@@ -275,39 +305,6 @@ class Switch:
             for i in conclusion.started:
                 planned = conclusion.decision.planned[i]
                 self.sending.cancel(planned.endpoint, planned.keys)
-
-    async def _seal(
-        self, decided: list[tuple[Examined, Decision]], table: RoutingTable, at: Instant
-    ) -> tuple[list[tuple[Examined, Decision]], dict[int, dict[int, bytes]], list[tuple[Arrival, TokenError]]]:
-        """Sign what is to be sealed; what the token can't sign now comes back, to be decided a little later."""
-        wanted: dict[tuple[int, str, str], Seal] = {}
-        for e, decision in decided:
-            for planned in decision.planned:
-                if planned.sign:
-                    whole = e.arrival.parcel.read()
-                    seal_ = Seal(whole, e.opened.tree, planned.sign, planned.key, e.behind_signature)
-                    wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
-        if not wanted:
-            return decided, {}, []
-        results = dict(zip(wanted, await seal(self._token, list(wanted.values())), strict=True))
-        errors = {place[0]: why for place, why in results.items() if isinstance(why, Exception)}
-        kept: list[tuple[Examined, Decision]] = []
-        sealed: dict[int, dict[int, bytes]] = {}
-        unsigned: list[tuple[Arrival, TokenError]] = []
-        for e, decision in decided:
-            why = errors.get(e.arrival.id)
-            if isinstance(why, TokenError):
-                unsigned.append((e.arrival, why))
-                continue
-            if why is not None:
-                decision = self._decide(evolve(e, message=None, error=why), Context(), table, at)
-            sealed[e.arrival.id] = {
-                i: body
-                for i, p in enumerate(decision.planned)
-                if p.sign and isinstance(body := results[e.arrival.id, p.sign, p.key], bytes)
-            }
-            kept.append((e, decision))
-        return kept, sealed, unsigned
 
     def _wait_for_token(self, arrival: Arrival, why: TokenError) -> None:
         """Keep an arrival until the token can sign again; it counts as backlog, so intake slows down at a bound."""
@@ -367,7 +364,6 @@ class Switch:
             self._spawn(self.patiently(partial(self.again, concluded.rejoin)))
 
 
-NOTHING: Final[Mapping[int, bytes]] = {}
 _PAST: Final = {
     "accept": "accepted", "reject": "rejected", "hold": "held", "recognise": "recognised", "park": "parked"
 }  # fmt: skip
@@ -375,6 +371,11 @@ _PAST: Final = {
 
 def _unexplained(examined: Examined) -> bool:
     return isinstance(examined.error, Invalid) and examined.error.question is not None
+
+
+def _name(e: Examined) -> tuple[str, str, str] | None:
+    """Return what a message and its twins are known by."""
+    return (e.message.sender, e.message.type.name, e.message.envelope.own_id) if e.message else None
 
 
 def _apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]:
@@ -388,12 +389,11 @@ def _apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]
     first: list[Examined] = []
     later: list[Examined] = []
     for one in examined:
-        if one.message is None:
+        name, message = _name(one), one.message
+        if name is None or message is None:
             first.append(one)
             continue
-        message, envelope = one.message, one.message.envelope
-        name = message.sender, message.type.name, envelope.own_id
-        values = {value for document in envelope.documents for value in document.indexed()} if mixed else set()
+        values = {value for document in message.envelope.documents for value in document.indexed()} if mixed else set()
         about = message.type.kind == "receipt" and not known.isdisjoint(values)
         (later if name in twins or about else first).append(one)
         twins.add(name)

@@ -11,6 +11,7 @@ from attrs import asdict, frozen
 from exchange import catalogue, codes, routesfile, settings
 from exchange.catalogue import Catalogue
 from exchange.commands._command import setting
+from exchange.envelopes import opening
 from exchange.errors import Invalid, NotFound, Rejected
 from exchange.instants import date_at
 from exchange.model import MessageType
@@ -78,6 +79,7 @@ def verdict(payload: bytes, type_name: str, unsigned: bool) -> dict[str, Any]:
     try:
         opened = types.open(payload)
         type = named(types, type_name) if type_name else types.identify(opened)
+        opening.judge(opened.wrappers, lenient=type.kind == "receipt")
     except Rejected as why:
         return given | _told(why)
     today = date_at(microseconds())

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import asdict, evolve
 
+from exchange import forms
 from exchange.commands._offline import Routes
 from exchange.errors import Invalid, NotFound
 from exchange.intake import Examined, decide, examine
@@ -62,6 +63,35 @@ def outcome_of(decision: Decision) -> dict[str, Any]:
         "zh": decision.zh,
         "findings": [asdict(one) for one in decision.findings],
     }
+
+
+def transform(routes: Routes, name: str, body: bytes, party: str, route_name: str) -> list[dict[str, Any]]:
+    """Make what each delivery of a message by a route would be, unsealed; the route needn't match.
+
+    *party* empty is who the message says it is from. Raises NotFound, and what is wrong with message or steps.
+    """
+    table = routes.table
+    route = next((one for one in table.routes if one.name == route_name), None)
+    if route is None:
+        known = suggest(route_name, [one.name for one in table.routes])
+        raise NotFound(f"no route {route_name!r}{known}", f"没有路由 {route_name!r}")
+    if not party:
+        opened = routes.catalogue.open(body)
+        party = routes.catalogue.read(opened, routes.catalogue.identify(opened)).sender
+    examined, _ = rehearse(routes, name, body, party_of(routes, party))
+    if examined.error is not None:
+        raise examined.error
+    return [
+        {
+            "endpoint": planned.endpoint,
+            "receiver": planned.receiver or planned.party,
+            "steps": [str(table.steps[step]) for step in planned.steps],
+            "sign": planned.sign,
+            "name": parcel.name,
+            "body": parcel.read(),
+        }
+        for planned, parcel in forms.rehearsed(examined, route, table, microseconds())
+    ]
 
 
 # -- the tests of a table ----------------------------------------------------------------------------------------

@@ -126,6 +126,8 @@ def show(id: str) -> None:
 
 def _print_life(life: Mapping[str, Any]) -> None:
     facts((en, zh, life.get(key)) for key, en, zh in HEAD)
+    if around := life.get("facts", {}).get("wrappers"):
+        facts((("came in", "信封", around),))
     for number, keys in enumerate(life.get("keys", ()), 1):
         say(f"document {number}: {cell(keys)}", f"单证 {number}：{cell(keys)}")
     say("\nDeliveries", "\n投递")
@@ -142,7 +144,9 @@ def _what(line: Mapping[str, Any]) -> str:
     receipt = line.get("receipt") and pick(f"receipt {line['receipt']}", f"回执 {line['receipt']}")
     route = line.get("route") and pick(f"route {line['route']}", f"路由 {line['route']}")
     twin = line.get("twin") and pick(f"the same as {line['twin']}", f"与 {line['twin']} 相同")
-    return " ".join(str(part) for part in (receipt, line.get("code"), told, route, twin, line.get("reason")) if part)
+    steps = line.get("steps") and pick(f"steps {'; '.join(line['steps'])}", f"步骤 {'；'.join(line['steps'])}")
+    parts = (receipt, line.get("code"), told, route, steps, twin, line.get("reason"))
+    return " ".join(str(part) for part in parts if part)
 
 
 # -- changing ----------------------------------------------------------------------------------------------------

@@ -53,7 +53,8 @@ def command() -> None:
     """Check, test, explain, publish and roll back the routing table."""
 
 
-def _rows(file: BinaryIO | None) -> Iterable[dict[str, Any]]:
+def read_parties(file: BinaryIO | None) -> Iterable[dict[str, Any]]:
+    """Read the parties that ``--imported`` names."""
     return list(read_rows(file)) if file else ()
 
 
@@ -71,7 +72,7 @@ def check(file: Path | None, imported: BinaryIO | None) -> None:
     """List every mistake in a table, with its place; exit status 78 if there is one."""
     from exchange.commands._offline import read_routes
 
-    routes = read_routes(file, _rows(imported))
+    routes = read_routes(file, read_parties(imported))
     known = routes.table
     counts = {"parties": len(known.parties), "endpoints": len(known.endpoints), "routes": len(known.routes)}
     counts["tests"] = len(routes.tests)
@@ -91,7 +92,7 @@ def check(file: Path | None, imported: BinaryIO | None) -> None:
 @imported
 def test(file: Path | None, imported: BinaryIO | None) -> None:
     """Run the tests that a table carries; tell what happened instead, exit status 1 if one fails."""
-    told = _run_tests(file, _rows(imported))
+    told = _run_tests(file, read_parties(imported))
     put(told, lambda: _print_tests(told))
     finish(0 if all(one["passed"] for one in told) else 1)
 
@@ -136,7 +137,7 @@ def explain(file: BinaryIO, party: str, routes: Path | None, imported: BinaryIO 
     from exchange.commands import _rehearsal
     from exchange.commands._offline import read_routes
 
-    known = read_routes(routes, _rows(imported))
+    known = read_routes(routes, read_parties(imported))
     told = _rehearsal.explain(known, file.name, file.read(), _rehearsal.party_of(known, party))
     put(told, lambda: _print_explained(told))
     finish(0 if told["outcome"] in ("accept", "receipt") else 1)
@@ -211,7 +212,7 @@ def publish(file: Path | None, reason: str, expect: int | None, skip_tests: bool
     """Put a table in force, if it is without mistakes and its own tests pass."""
     text = _bundle(file)
     if not skip_tests:
-        _require_tests(file, _rows(imported))
+        _require_tests(file, read_parties(imported))
     done = ask("routes.publish", text=text, reason=reason, expect=expect)
     put(done, lambda: _print_generations([done]))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
@@ -17,6 +17,9 @@ from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
 from exchange.errors import Unreadable
 from exchange.model import Answer, Envelope, Finding
 from exchange.ports import Strict
+
+if TYPE_CHECKING:
+    from exchange.envelopes import Wrapped
 
 # -- what a type's YAML may say ----------------------------------------------------------------------------------
 
@@ -150,6 +153,7 @@ class Opened:
     format: Format
     payload: bytes
     tree: Any  # the format's own: an lxml element, a list of segments
+    wrappers: Sequence[Wrapped] = ()  # around the payload, outermost first
 
 
 @frozen

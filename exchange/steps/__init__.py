@@ -1,18 +1,19 @@
-"""What a route may do to a payload on its way, step by step; the original is kept.
+"""Steps of a route: named, versioned pure functions from a parcel to a parcel.
 
-A step is made once, when the table of routes is read, and applied to parcels. It knows the bytes and what ``About``
-says, nothing else. Its row in ``routes.yaml`` has ``name``, ``kind``, ``version`` and what ``Options`` of its kind
-asks for. A step that is *slow* runs in a worker process with a deadline, which makes it there again from its kind,
-its options and its folder.
+A step is chosen by its *kind*, an entry point of the group ``exchange.steps``, and described by a row under ``steps:``
+in ``routes.yaml``: its name, kind and version, and the options of its kind. What a step makes is a form of its own,
+kept with the delivery; the message itself is never changed. See docs/decisions/0012-envelopes-and-steps.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from attrs import frozen
 
+from exchange.errors import Held, Rejected
 from exchange.instants import Instant
 from exchange.model import Envelope, MessageType, Parcel, Party
 from exchange.ports import Strict
@@ -24,22 +25,64 @@ class About:
 
     envelope: Envelope
     type: MessageType
-    receiver: Party | None
+    receiver: Party | None  # whose endpoint the delivery is for
     at: Instant
-    message: int = 0
+    message: int = 0  # id of the message
 
 
 class Step(Protocol):
-    """One transformation; a value that doesn't change once it is made."""
+    """Turns one parcel into another; made once from its row, then used for every message.
 
-    Options: ClassVar[type[Strict]]
+    The same parcel and the same About give the same bytes: no clock, no chance, no network, no file that may change.
+    """
+
+    Options: ClassVar[type[Strict]]  # the step's row in routes.yaml besides name, kind and version
 
     def __init__(self, options: Any, folder: Path) -> None:
-        """Read and compile what the options name, relative to *folder*. Raises ValueError with what is wrong."""
+        """Make a step; files that *options* name are relative to *folder*.
+
+        Raises ValueError that says what is wrong.
+        """
 
     @property
     def slow(self) -> bool:
-        """Tell whether to run it in the worker process with a deadline, not on the reactor."""
+        """Tell whether to run it in the worker process, with a deadline, instead of on the reactor."""
 
     def apply(self, parcel: Parcel, about: About) -> Parcel:
-        """Return another parcel. Raises Rejected or Held, in two languages."""
+        """Return what becomes of a parcel. Raises Rejected or Held, with a code and both languages."""
+
+
+@frozen
+class Named:
+    """A step as a row of the table names it."""
+
+    name: str
+    kind: str
+    version: str
+    options: Any
+    folder: Path
+    step: Step
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def apply(parcel: Parcel, steps: Sequence[Named], about: About) -> Parcel:
+    """Apply steps one after the other. Raises Rejected or Held, and the text names the step that can't be applied."""
+    for named in steps:
+        try:
+            parcel = named.step.apply(parcel, about)
+        except (Rejected, Held) as why:
+            raise blamed(named, why) from None
+        except Exception as why:  # a mistake in the step: the message waits for whoever mends it
+            text = f"{type(why).__name__}"
+            raise blamed(named, Held(f"it failed ({text})", f"执行出错（{text}）", code="SWX-2073")) from why
+    return parcel
+
+
+def blamed(named: Named, why: Rejected | Held) -> Rejected | Held:
+    """Return an error again, with the name of the step in both texts."""
+    en, zh = f"step {named.name}: {why.en}", f"步骤 {named.name}：{why.zh}"
+    if isinstance(why, Rejected):
+        return Rejected(en, zh, code=why.code, findings=why.findings)
+    return Held(en, zh, code=why.code)

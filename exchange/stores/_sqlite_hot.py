@@ -194,6 +194,8 @@ class Hot:
             detail |= {"code": decision.code, "en": decision.en, "zh": decision.zh}
         if decision.twin:
             detail["twin"] = show_id(decision.twin)
+        if decision.steps:
+            detail["steps"] = decision.steps
         if decision.waits:
             detail["waits"] = decision.waits
         if decision.findings:
@@ -231,6 +233,8 @@ class Hot:
         }
         if envelope.signed:
             facts["signed"] = True
+        if envelope.wrappers:
+            facts |= {"wrappers": envelope.wrappers, "digest": envelope.digest.hex()}
         if envelope.answers:
             facts["answers"] = [[a.code, a.stage, a.outcome, a.terminal, a.text] for a in envelope.answers]
             facts["causes"] = self._causes(c, envelope)
@@ -282,7 +286,7 @@ class Hot:
         """Return what travels, its type, and whether that is frozen: something else than the message's own bytes."""
         parcel, own = c.arrival.parcel, c.envelope.type if c.envelope else ""
         if index in c.sealed:
-            return Parcel(parcel.name, c.sealed[index]), own, True
+            return c.sealed[index], c.sealed[index].headers.get("type", own), True
         if planned.parcel is not None:
             return planned.parcel, planned.parcel.headers.get("type", ""), True
         return parcel, own, False

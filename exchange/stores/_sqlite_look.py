@@ -47,7 +47,8 @@ class Look:
                 q.type,
             ):
                 continue
-            digest = self._rows.message(message)[7]
+            inside = facts.get("digest")  # of what came in an envelope, which may be a fresh one
+            digest = bytes.fromhex(inside) if inside else self._rows.message(message)[7]
             state = self._rows.state(message)
             if state in LIVING and (digest == q.digest or not q.receipt):
                 return Prior(message, digest, state)

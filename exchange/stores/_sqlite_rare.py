@@ -11,8 +11,8 @@ import zstandard
 from exchange.errors import InvalidTransition, NotFound, Refused
 from exchange.instants import ID_BITS, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
-from exchange.model import Arrival, Delivery, Generation
-from exchange.ports import Backlog, Change, Changed, Overdue
+from exchange.model import Arrival, Delivery
+from exchange.ports import Backlog, Change, Changed, Generation, Overdue
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, day_bounds, delivery_id, split_id

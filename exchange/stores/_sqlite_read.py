@@ -12,8 +12,8 @@ import zstandard
 
 from exchange.errors import NotFound
 from exchange.instants import show_id
-from exchange.model import Generation, Parcel, indexed
-from exchange.ports import Kept, Mail
+from exchange.model import Parcel, indexed
+from exchange.ports import Generation, Kept, Mail
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id

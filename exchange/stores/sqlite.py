@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
-from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Generation, Outcome, Parcel, Question
-from exchange.ports import Backlog, Change, Changed, Concluded, Mail, Overdue, Past, Settled, microseconds
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Connect, Database, connect

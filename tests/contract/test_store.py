@@ -419,7 +419,7 @@ async def test_frozen_bytes_are_sent_and_the_original_is_kept(make: Callable[...
         own = Parcel("receipt.json", b"{}" * 200, {"type": "receipt"})
         plans = (to_customs(sign="ceb-sm2"), Planned(OUTBOX.name, "ENT1", parcel=own, disposition="accepted"))
         decision = Decision("accept", plans)
-        concluded = await bench.conclude(arrival, decision, order(), sealed={0: b"<a>signed</a>"})
+        concluded = await bench.conclude(arrival, decision, order(), sealed={0: Parcel("a.xml", b"<a>signed</a>")})
         sent = [d.parcel for d in concluded.deliveries]
         assert [p.read() for p in sent] == [b"<a>signed</a>", own.body]
         for number, parcel in enumerate(sent):

@@ -84,6 +84,29 @@ async def test_what_one_switch_publishes_another_takes_with_name_and_headers(rab
     assert running.intake.parcels == [given]
 
 
+@pytest.mark.parametrize("size", [9, 3 * MEGABYTE], ids=["in memory", "through a file"])
+async def test_a_byte_of_zero_stands_before_payloads_only_on_the_wire(
+    rabbitmq: Broker, tmp_path: Path, size: int
+) -> None:
+    queue = declare(rabbitmq)
+    body = random.Random(7).randbytes(size)
+    with_head = at(rabbitmq, publish={"queue": queue}, head="zero")
+    async with switch(tmp_path, with_head) as running:
+        await sent(running, with_head, parcel(1, body))
+    with channel_of(rabbitmq) as channel:
+        _, properties, there = channel.basic_get(queue, auto_ack=True)
+        assert there == b"\0" + body
+        for payload in (there, body, b"\0\0"):  # one that a peer forgot it on is taken as it is
+            channel.basic_publish("", queue, payload, properties)
+    consuming = at(rabbitmq, consume={"queue": queue}, head="zero")
+    async with switch(tmp_path, consuming) as running:
+        await until(lambda: len(running.intake.parcels) == 3)
+        assert Counter(one.read() for one in running.intake.parcels) == Counter([body, body, b"\0"])
+        assert all(one.digest == hashlib.sha256(one.read()).digest() for one in running.intake.parcels)
+        await until(lambda: not rabbitmq.messages(queue))
+    assert not list((tmp_path / "spool").glob("*")), "nothing is left behind"
+
+
 @pytest.mark.parametrize("spooled", [False, True], ids=["in memory", "from a file"])
 async def test_a_large_payload_goes_out_and_comes_in_through_a_file(
     rabbitmq: Broker, tmp_path: Path, spooled: bool

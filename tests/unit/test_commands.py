@@ -148,7 +148,14 @@ def test_what_is_wrong_with_a_message_is_told_with_line_place_and_cure(home: Pat
 
 
 @pytest.mark.parametrize(
-    ("body", "code"), [(b"", "SWX-1012"), (b"PK\3\4", "SWX-1010"), (b"<a", "SWX-1011"), (b"<Ordr/>", "SWX-1021")]
+    ("body", "code"),
+    [
+        (b"", "SWX-1012"),
+        (b"PK\3\4", "SWX-1084"),
+        (b"\x7fELF", "SWX-1010"),
+        (b"<a", "SWX-1011"),
+        (b"<Ordr/>", "SWX-1021"),
+    ],
 )
 def test_what_cannot_be_read_or_identified_is_invalid_with_its_code(body: bytes, code: str, home: Path) -> None:
     (home / "message").write_bytes(body)

@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "twice in one file": (ORDER + ORDER, "SWX-1011"),
     "no bytes": (b"", "SWX-1012"),
     "only blanks and a BOM": (b"\xef\xbb\xbf \r\n", "SWX-1012"),
-    "a zip file": (b"PK\x03\x04" + b"\0" * 100, "SWX-1010"),
+    "a broken zip file": (b"PK\x03\x04" + b"\0" * 100, "SWX-1084"),
     "JSON of no known type": (b'{"orderNo": "1"}', "SWX-1021"),
     "another root": (ORDER.replace(b"CEB311Message", b"CEB999Message"), "SWX-1021"),
     "a root of HTML": (b"<html><body>502 Bad Gateway</body></html>", "SWX-1021"),
@@ -217,7 +217,7 @@ def test_an_unknown_receiver_is_rejected_by_name_and_a_known_one_is_routed_on(tm
     examined = examine(arrived(body % b""), types, known, NOON)
     assert decide(examined, Context(), types, known, NOON).route == "permits"
     examined = examine(arrived(body % b"<to>ENT2</to>"), types, known, NOON)
-    assert decide(examined, Context(), types, known, NOON).code == "SWX-2010", "one of its receivers has no route"
+    assert decide(examined, Context(), types, known, NOON).code == "SWX-2012", "one of its receivers has no route"
 
 
 # -- signatures --------------------------------------------------------------------------------------------------

@@ -126,12 +126,12 @@ def test_nothing_is_kept_that_no_map_makes() -> None:
         ("CODECO-LogisticsEvent", "CODECO", b"BGM+34+", b"BGM+270+", ["SWX-1482 UNB[1]/UNH[1]/BGM/1.1 (2)"]),
         ("CODECO-LogisticsEvent", "CODECO", b"0001+9'", b"0001+1'", ["SWX-1482 UNB[1]/UNH[1]/BGM/3 (2)"]),
         ("CODECO-LogisticsEvent", "CODECO", b"0845:203", b":102", ["SWX-1483 UNB[1]/UNH[1]/DTM/1.2 (6)"]),
-        ("CODECO-LogisticsEvent", "CODECO", b"+TSTU0000011", b"+", ["SWX-1481 UNB[1]/UNH[1]/EQD/2.1 (6)"]),
+        ("CODECO-LogisticsEvent", "CODECO", b"+TSTU0000014", b"+", ["SWX-1481 UNB[1]/UNH[1]/EQD/2.1 (6)"]),
         ("CODECO-LogisticsEvent", "CODECO", b"+22G1", b"+22", ["SWX-1414 /events/0/ISOEquipmentCode (None)"]),
         ("COARRI-LogisticsEvent", "COARRI", b"BGM+44+", b"BGM+45+", ["SWX-1482 UNB[1]/UNH[1]/BGM/1.1 (2)"]),
         ("IFTSTA-LogisticsEvent", "IFTSTA", b"STS+1+13", b"STS+1+31", ["SWX-1482 UNB[1]/UNH[1]/STS/2.1 (7)"]),
         (
-            "IFTSTA-LogisticsEvent", "IFTSTA", b"EQD+CN+TSTU0000011", b"EQD+CN+",
+            "IFTSTA-LogisticsEvent", "IFTSTA", b"EQD+CN+TSTU0000014", b"EQD+CN+",
             ["SWX-1481 UNB[1]/UNH[1]/EQD/2.1 (11)"],
         ),
         (

@@ -64,12 +64,12 @@ def receipt(records: int, only: tuple[int, ...] = (), sender: str = "CUSTOMS") -
     )
 
 
-def part(records: Sequence[int]) -> bytes:
-    return orjson.dumps(list(records))
+def form(party: str, records: Sequence[int] | None) -> Parcel | None:
+    return None if records is None else Parcel("r.xml", orjson.dumps(list(records)))
 
 
 def decide(message: Message, *causes: Sequence[Cause], whole: bool = False, table: RoutingTable = TABLE) -> Decision:
-    return receipts.decide(message, Context(causes=tuple(map(tuple, causes))), table, part, whole)
+    return receipts.decide(message, Context(causes=tuple(map(tuple, causes))), table, form, whole)
 
 
 CAUSES = st.builds(cause, st.integers(1, 9), awaited=st.booleans())
@@ -143,7 +143,7 @@ def test_a_sender_without_a_place_for_receipts_holds_the_file() -> None:
 
 def test_a_receipt_seen_before_is_recognised_and_goes_nowhere() -> None:
     context = Context(Prior(3, b"", "COMPLETED"), ((cause(7),),))
-    decision = receipts.decide(receipt(1), context, TABLE, part, False)
+    decision = receipts.decide(receipt(1), context, TABLE, form, False)
     assert (decision.event, decision.twin, decision.planned) == ("recognise", 3, ())
 
 

@@ -1,0 +1,193 @@
+"""What travels instead of the message's own bytes: sealed, and what the steps of its route make of it.
+
+The message itself stays as it came, and is kept; each form is kept with the delivery that it was made for. What can't
+be made is rejected or held, as the route says, under the code of the step that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import Factory, evolve, field, frozen
+
+from exchange import plugins
+from exchange.envelopes import opening
+from exchange.errors import ExchangeError, Held, Rejected, TokenError
+from exchange.explaining import Worker
+from exchange.instants import Instant
+from exchange.intake import Examined, plan
+from exchange.model import Arrival, Decision, Parcel, Planned, Route
+from exchange.ports import Token
+from exchange.routing import RoutingTable
+from exchange.signing.sealing import Seal, seal
+from exchange.steps import About, Named, apply, blamed
+
+SECONDS: Final = 30.0  # that a slow step may take for one message
+Decided = tuple[Examined, Decision]
+Again = Callable[[Examined, ExchangeError], Decision]  # decides a message anew, which something is wrong with
+
+
+@frozen
+class Formed:
+    """Decisions, with the forms of their deliveries; *unsigned* is what the token can't sign now."""
+
+    decided: list[Decided]
+    forms: Mapping[int, Mapping[int, Parcel]] = Factory(dict)  # arrival -> index in decision.planned -> form
+    unsigned: list[tuple[Arrival, TokenError]] = field(factory=list)
+
+
+def slow(decision: Decision, table: RoutingTable) -> bool:
+    """Tell whether a step that a decision asks for must not run on the reactor."""
+    return any(table.steps[name].step.slow for planned in decision.planned for name in planned.steps)
+
+
+async def form(
+    decided: list[Decided], token: Token, worker: Worker, table: RoutingTable, at: Instant, again: Again
+) -> Formed:
+    """Make every form that *decided* asks for; one failure is no failure of the batch."""
+    wanted: dict[tuple[int, str, str], Seal] = {}
+    stepped = False
+    for e, decision in decided:
+        for planned in decision.planned:
+            if planned.sign:
+                seal_ = Seal(e.opened.payload, e.opened.tree, planned.sign, planned.key, e.behind_signature)
+                wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
+            if planned.steps:
+                stepped = True
+    formed = await _sealed(decided, wanted, token, again) if wanted else Formed(decided)
+    return await _stepped(formed, worker, table, at, again) if stepped else formed
+
+
+# -- sealing -----------------------------------------------------------------------------------------------------
+
+
+async def _sealed(
+    decided: list[Decided], wanted: Mapping[tuple[int, str, str], Seal], token: Token, again: Again
+) -> Formed:
+    """Sign what is to be sealed; what the token can't sign now comes back, to be decided a little later."""
+    results = dict(zip(wanted, await seal(token, list(wanted.values())), strict=True))
+    errors = {place[0]: why for place, why in results.items() if isinstance(why, Exception)}
+    kept: list[Decided] = []
+    forms: dict[int, dict[int, Parcel]] = {}
+    unsigned: list[tuple[Arrival, TokenError]] = []
+    for e, decision in decided:
+        why = errors.get(e.arrival.id)
+        if isinstance(why, TokenError):
+            unsigned.append((e.arrival, why))
+            continue
+        if why is not None:
+            decision = again(e, why)
+        forms[e.arrival.id] = {
+            i: Parcel(_name(e), body)
+            for i, p in enumerate(decision.planned)
+            if p.sign and isinstance(body := results[e.arrival.id, p.sign, p.key], bytes)
+        }
+        kept.append((e, decision))
+    return Formed(kept, forms, unsigned)
+
+
+def _name(e: Examined) -> str:
+    """Return the name of what is sealed: of what stands inside, where it came in an envelope."""
+    name = e.arrival.parcel.name
+    return opening.inner_name(e.opened.wrappers, name) if e.opened.wrappers else name
+
+
+# -- steps -------------------------------------------------------------------------------------------------------
+
+
+async def _stepped(formed: Formed, worker: Worker, table: RoutingTable, at: Instant, again: Again) -> Formed:
+    kept: list[Decided] = []
+    forms = {arrival: dict(known) for arrival, known in formed.forms.items()}
+    for e, decision in formed.decided:
+        if any(planned.steps for planned in decision.planned):
+            mine = forms.setdefault(e.arrival.id, {})
+            e, decision = await _transformed(e, decision, mine, worker, table, at, again)
+        kept.append((e, decision))
+    return evolve(formed, decided=kept, forms=forms)
+
+
+async def _transformed(
+    e: Examined,
+    decision: Decision,
+    forms: dict[int, Parcel],
+    worker: Worker,
+    table: RoutingTable,
+    at: Instant,
+    again: Again,
+) -> Decided:
+    """Apply the steps of every delivery of one message; all of them succeed, or it goes nowhere."""
+    told = []
+    for i, planned in enumerate(decision.planned):
+        if not planned.steps:
+            continue
+        steps = [table.steps[name] for name in planned.steps]
+        try:
+            forms[i] = await _applied(forms.get(i, e.arrival.parcel), steps, about(e, planned, table, at), worker)
+        except (Rejected, Held) as why:
+            forms.clear()
+            return e, again(e, _as_asked(why, planned.on_failure))
+        told.append(f"{planned.endpoint}: {', '.join(map(str, steps))}")
+        if e.envelope is not None and any(getattr(one.step, "answered", False) for one in steps):
+            e = evolve(e, envelope=opening.transmitted(e.envelope))
+    return e, evolve(decision, steps=tuple(told))
+
+
+def about(e: Examined, planned: Planned, table: RoutingTable, at: Instant) -> About:
+    """Return what the steps of a delivery may know."""
+    assert e.envelope is not None and e.type is not None  # noqa: S101, PT018
+    receiver = table.parties.get(planned.receiver or planned.party)
+    return About(e.envelope, e.type, receiver, at, e.arrival.id)
+
+
+def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> list[tuple[Planned, Parcel]]:
+    """Make the forms of a message by a route, without sealing and all in this process."""
+    assert e.message is not None  # noqa: S101
+    message, sender = e.message, table.parties[e.message.sender]
+    names = [party.code for name in message.envelope.receivers if (party := table.party(name)) is not None]
+    made = []
+    for receiver in dict.fromkeys(names) or ("",):
+        for planned in plan(message, sender, receiver, route, table, ()):
+            parcel = Parcel(_name(e), e.opened.payload) if planned.sign else e.arrival.parcel
+            steps = [table.steps[name] for name in planned.steps]
+            made.append((planned, apply(parcel, steps, about(e, planned, table, at))))
+    return made
+
+
+def _as_asked(why: Rejected | Held, on_failure: str) -> Rejected | Held:
+    if on_failure == "reject":
+        return why if isinstance(why, Rejected) else Rejected(why.en, why.zh, code=why.code)
+    return why if isinstance(why, Held) else Held(why.en, why.zh, code=why.code)
+
+
+async def _applied(parcel: Parcel, steps: Sequence[Named], about: About, worker: Worker) -> Parcel:
+    for named in steps:
+        if not named.step.slow:
+            parcel = apply(parcel, [named], about)
+            continue
+        plain = evolve(about, type=evolve(about.type, spec=None))  # the format's instructions stay here
+        row = named.name, named.kind, named.version, named.options.model_dump_json(by_alias=True), str(named.folder)
+        try:
+            parcel = await worker.run(apply_there, row, parcel, plain, seconds=SECONDS, attempts=1)
+        except TimeoutError:
+            late = f"it took longer than {SECONDS:.0f} seconds", f"执行超过 {SECONDS:.0f} 秒"
+            raise blamed(named, Held(*late, code="SWX-2075")) from None
+        except BrokenProcessPool:
+            raise blamed(named, Held("its process died", "其进程异常退出", code="SWX-2075")) from None
+    return parcel
+
+
+def apply_there(row: tuple[str, str, str, str, str], parcel: Parcel, about: About) -> Parcel:
+    """Apply one step in the worker process, where it is made anew once."""
+    return apply(parcel, [made(*row)], about)
+
+
+@cache
+def made(name: str, kind: str, version: str, options: str, folder: str) -> Named:
+    """Make a step from what its row says."""
+    step: Any = plugins.load("steps", kind)
+    read = step.Options.model_validate_json(options)
+    return Named(name, kind, version, read, Path(folder), step(read, Path(folder)))
