@@ -182,9 +182,9 @@ def test_codes_that_nobody_told_us_of_pass() -> None:
 # -- what the data says ---------------------------------------------------------------------------------------------
 
 
-def test_loading_is_quick_and_compiles_nothing() -> None:
+def test_loading_is_quick_and_compiles_nothing(load_anew: Callable[..., Catalogue]) -> None:
     started = time.process_time()
-    catalogue = load()
+    catalogue = load_anew()
     assert time.process_time() - started < 1.0
     assert not catalogue._schemas
 
@@ -204,8 +204,8 @@ def test_identifying_costs_with_all_types_what_it_costs_with_one() -> None:
     assert all_seconds - alone_seconds < 10e-6
 
 
-def test_warming_compiles_what_decides_today() -> None:
-    catalogue = load()
+def test_warming_compiles_what_decides_today(load_anew: Callable[..., Catalogue]) -> None:
+    catalogue = load_anew()
     catalogue.warm(NOW)
     files = {type.spec.folder / catalogue.edition(type, NOW).file for type in catalogue.types.values()}
     signed = [type for type in catalogue.types.values() if type.signature == "required"]
