@@ -133,7 +133,7 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
                 code="SWX-1031",
             )
         profiles = accepted_profiles(sender.agreement.profiles)
-        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at)
+        verified = verify(opened.document, profiles=profiles, certificates=sender.certificates, at=at)
     except BadSignature as why:
         if wanted == "require":
             raise

@@ -283,7 +283,7 @@ class Switch:
         for e, decision in decided:
             for planned in decision.planned:
                 if planned.sign:
-                    seal_ = Seal(e.arrival.parcel.read(), e.opened.tree, planned.sign, planned.key)
+                    seal_ = Seal(e.arrival.parcel.read(), e.opened.document, planned.sign, planned.key)
                     wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
         if not wanted:
             return decided, {}, []

@@ -145,6 +145,12 @@ class Opened:
     format: Format
     payload: bytes
     tree: Any  # the format's own: an lxml element, a list of segments
+    streamed: bool = False  # too large for a tree: it is read anew for each question
+
+    @property
+    def document(self) -> Any:
+        """Return what signatures are over: the tree or, where there is none, the bytes."""
+        return self.payload if self.streamed else self.tree
 
 
 class Reader(Protocol):
