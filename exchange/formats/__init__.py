@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from attrs import frozen
 from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
@@ -135,6 +135,18 @@ class TypeFile(Strict):
     answers: Answers | None = None
 
 
+LIMIT_DOCUMENTS: Final = 50_000  # in one message: each is answered for itself, and takes some 600 bytes
+
+
+def too_many_documents() -> Unreadable:
+    """Return the error for a message with more documents than are taken."""
+    return Unreadable(
+        f"the message has more than {LIMIT_DOCUMENTS} documents: send them in several messages",
+        f"报文中的单证超过 {LIMIT_DOCUMENTS} 份：请分成多个报文发送",
+        code="SWX-1015",
+    )
+
+
 # -- what a format can do ----------------------------------------------------------------------------------------
 
 
@@ -160,7 +172,10 @@ class Reader(Protocol):
         """Return the version the message claims, or an empty text."""
 
     def read(self, opened: Opened) -> Envelope:
-        """Read the envelope; what is missing is empty. Raises nothing: the schema judges, not the reader."""
+        """Read the envelope; what is missing is empty: the schema judges, not the reader.
+
+        Raises Unreadable (SWX-1015) where there are more than ``LIMIT_DOCUMENTS``.
+        """
 
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""

@@ -17,6 +17,8 @@ from typing import Any, Final, Protocol
 from attrs import define, field, frozen
 from lxml import etree
 
+from exchange.formats import LIMIT_DOCUMENTS, too_many_documents
+
 CHUNK: Final = 64 * 1024  # bytes between two looks at what a schema found
 GUARDS: Final[Mapping[str, Any]] = {  # of every parser here: nothing is fetched, no entity is put in
     "resolve_entities": False,
@@ -122,6 +124,8 @@ class Reading:
         if level.each is None:
             self._enter(level, above.slots, attributes)
         else:
+            if len(self.rows) >= LIMIT_DOCUMENTS:
+                raise too_many_documents()
             row = level.each.empty()
             self.rows.append(row)
             self._enter(level.each.start, row, attributes)

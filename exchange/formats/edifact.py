@@ -29,11 +29,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from exchange.errors import Unidentified, Unreadable
-from exchange.formats import Opened, Root, TypeFile
+from exchange.formats import LIMIT_DOCUMENTS, Opened, Root, TypeFile, too_many_documents
 from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
 from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage, written
 from exchange.formats._edifact_paths import Paths, complete, value
@@ -78,7 +79,9 @@ class Reader:
         """Read the envelope; what is missing is empty."""
         payload = payload_of(opened)
         whole = _first(self._whole, payload.messages)
-        rows = list(self._rows(payload.messages))
+        rows = list(islice(self._rows(payload.messages), LIMIT_DOCUMENTS + 1))
+        if len(rows) > LIMIT_DOCUMENTS:
+            raise too_many_documents()
         return Envelope(
             type=self._name,
             version=value(whole, self._version),
@@ -125,6 +128,8 @@ class Reader:
         for segment in message.segments(self._tags):
             tag = segment[0][0][0]
             if tag in self._starts:
+                if len(rows) >= LIMIT_DOCUMENTS:
+                    raise too_many_documents()
                 rows.append(each.empty())
             if each.above:
                 each.fill(segment, base, (n for n in each.above if each.places[n].tag == tag))

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from lxml import etree
 
-from exchange.formats import Opened, Root, Schema, TypeFile
+from exchange.formats import LIMIT_DOCUMENTS, Opened, Root, Schema, TypeFile, too_many_documents
 from exchange.formats import _xml_stream as streaming
 from exchange.formats._xml_parse import examined, in_a_wrapper, large, parse
 from exchange.formats._xml_schema import compiled, local
@@ -226,6 +226,8 @@ class Reader:
         """Read the envelope; what is missing is empty."""
         root = self._unwrap(opened.tree)
         whole, rows = self._whole.read(root)
+        if len(rows) > LIMIT_DOCUMENTS:
+            raise too_many_documents()
         return Envelope(
             type=self._name,
             version=_first(whole, self._version),
