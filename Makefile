@@ -2,7 +2,7 @@
 .PHONY: run test check bench docs lock format
 
 run: ; bin/bootstrap run && .venv/bin/python -m simulators.demo $(ARGS)
-test: ; bin/bootstrap test && .venv/bin/python -m pytest $(ARGS)
+test: ; bin/bootstrap test && .venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 check: ; bin/bootstrap test && bin/check
 bench: ; bin/bootstrap test && .venv/bin/python -m benchmarks $(ARGS)
 docs: ; bin/bootstrap test && .venv/bin/python -m docs.build

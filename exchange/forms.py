@@ -54,7 +54,7 @@ async def form(
     for e, decision in decided:
         for planned in decision.planned:
             if planned.sign:
-                seal_ = Seal(e.opened.payload, e.opened.tree, planned.sign, planned.key, e.behind_signature)
+                seal_ = Seal(e.opened.payload, e.opened.document, planned.sign, planned.key, e.behind_signature)
                 wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
             if planned.steps:
                 stepped = True

@@ -157,7 +157,7 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
             )
         profiles = accepted_profiles(sender.agreement.profiles)
         behind = type.spec.file.behind_signature
-        verified = verify(opened.tree, profiles=profiles, certificates=sender.certificates, at=at, behind=behind)
+        verified = verify(opened.document, profiles=profiles, certificates=sender.certificates, at=at, behind=behind)
     except BadSignature as why:
         if wanted == "require":
             raise

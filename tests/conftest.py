@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet import asyncioreactor
 
+from exchange import catalogue
+
 LOOP = asyncio.new_event_loop()
 asyncio.set_event_loop(LOOP)
 asyncioreactor.install(LOOP)
 
+read = catalogue.load
+ours = cache(read)  # it takes a quarter of a second, and there are hundreds of daemons
+
+
+def load(*directories: Path) -> catalogue.Catalogue:
+    """Read our own types once for the whole run; others each time."""
+    return read(*directories) if set(directories) - {catalogue.SCHEMAS} else ours()
+
+
+catalogue.load = load  # before a test module is imported
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
@@ -39,6 +52,12 @@ def _reactor_runs() -> Iterator[None]:
     yield
     running.fireSystemEvent("shutdown")
     LOOP.run_forever()  # until the shutdown, which stops the loop, is through
+
+
+@pytest.fixture
+def load_anew() -> Callable[..., catalogue.Catalogue]:
+    """Return what reads the types really, and gives a catalogue with nothing compiled."""
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
@@ -143,6 +143,18 @@ class TypeFile(Strict):
     answers: Answers | None = None
 
 
+LIMIT_DOCUMENTS: Final = 50_000  # in one message: each is answered for itself, and takes some 600 bytes
+
+
+def too_many_documents() -> Unreadable:
+    """Return the error for a message with more documents than are taken."""
+    return Unreadable(
+        f"the message has more than {LIMIT_DOCUMENTS} documents: send them in several messages",
+        f"报文中的单证超过 {LIMIT_DOCUMENTS} 份：请分成多个报文发送",
+        code="SWX-1015",
+    )
+
+
 # -- what a format can do ----------------------------------------------------------------------------------------
 
 
@@ -154,6 +166,12 @@ class Opened:
     payload: bytes
     tree: Any  # the format's own: an lxml element, a list of segments
     wrappers: Sequence[Wrapped] = ()  # around the payload, outermost first
+    streamed: bool = False  # too large for a tree: it is read anew for each question
+
+    @property
+    def document(self) -> Any:
+        """Return what signatures are over: the tree or, where there is none, the bytes."""
+        return self.payload if self.streamed else self.tree
 
 
 @frozen
@@ -171,7 +189,10 @@ class Reader(Protocol):
         """Return the version the message claims, or an empty text."""
 
     def read(self, opened: Opened) -> Envelope:
-        """Read the envelope; what is missing is empty. Raises nothing: the schema judges, not the reader."""
+        """Read the envelope; what is missing is empty: the schema judges, not the reader.
+
+        Raises Unreadable (SWX-1015) where there are more than ``LIMIT_DOCUMENTS``.
+        """
 
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""

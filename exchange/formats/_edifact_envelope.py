@@ -33,6 +33,8 @@ from exchange.formats._edifact_text import (
 )
 
 _SERVICE: Final = frozenset(("UNA", "UNB", "UNG", "UNH", "UNT", "UNE", "UNZ"))
+LIMIT_MESSAGES: Final = 20_000  # in one payload; what is kept of one takes some 2 000 bytes
+LIMIT_INTERCHANGES: Final = 500
 KEPT: Final = 1024 * 1024  # characters of a payload up to which segments are kept once they were found
 ANY: Final[Container[str]] = frozenset()
 MOST_FAULTS: Final = 200
@@ -148,6 +150,7 @@ class Payload:
     charset: str = ""  # that was agreed on with the sender; empty: the declared one
     interchanges: list[Interchange] = field(factory=list)
     faults: list[Fault] = field(factory=list)
+    count: int = 0  # of messages and groups
 
     @cached_property
     def messages(self) -> list[Message]:
@@ -174,9 +177,14 @@ def parse(payload: bytes, charset: str = "") -> Payload:
     at = len(BOM) if text.startswith(BOM) else 0
     read = Payload(text, charset)
     line = 0
+    checked: set[Separators] = set()  # to the end of the payload: once is enough
     while True:
         start = head(text, at)
-        check_bounds(text, start.start, start.separators)
+        if len(read.interchanges) >= LIMIT_INTERCHANGES:
+            raise too_much(f"more than {LIMIT_INTERCHANGES} interchanges", f"交换超过 {LIMIT_INTERCHANGES} 个")
+        if start.separators not in checked:
+            check_bounds(text, start.start, start.separators)
+            checked.add(start.separators)
         walk = _Walk(read, line)
         at, line = walk.interchange(start.start, start.una, start.separators)
         if NOTHING.match(text, at):
@@ -229,6 +237,7 @@ class _Walk:
         self._group: Segment | None = None
         self._in_group = 0  # messages
         self._loose = False
+        self._groups: set[str] = set()  # their references
 
     def interchange(self, start: int, una: str, separators: Separators) -> tuple[int, int]:
         """Read one; return where the next begins, and the number of segments so far."""
@@ -278,14 +287,23 @@ class _Walk:
         if self._loose:
             self._fault("30", "UNG", "mixed")
         reference = component(segment, 5)
-        if any(component(group, 5) == reference for group in self._current.groups):
+        if reference in self._groups:
             self._fault("26", f"UNG[{len(self._current.groups) + 1}]/5", "twice", reference)
+        self._groups.add(reference)
         self._group, self._in_group = segment, 0
+        self._counted()
         self._current.groups.append(segment)
+
+    def _counted(self) -> None:
+        """Count one more message or group. Raises Unreadable at too many."""
+        self._read.count += 1
+        if self._read.count > LIMIT_MESSAGES:
+            raise too_much(f"more than {LIMIT_MESSAGES} messages", f"报文超过 {LIMIT_MESSAGES} 份")
 
     def _unh(self, segment: Segment, begin: int, end: int) -> None:
         self._end_message(begin)
         interchange = self._current
+        self._counted()
         message = Message(interchange, self._group, len(interchange.messages) + 1, self._line, segment, begin)
         self._message = message
         if self._group is None:

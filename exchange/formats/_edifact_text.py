@@ -19,7 +19,7 @@ from exchange.formats import nothing_readable
 
 LIMIT_PAYLOAD: Final = 128 * 1024 * 1024  # characters
 LIMIT_SEGMENT: Final = 64 * 1024  # characters; the longest of any directory has some thousand
-LIMIT_SEGMENTS: Final = 4_000_000
+LIMIT_SEGMENTS: Final = 2_000_000
 
 Element = list[list[str]]  # its repetitions (one, but for syntax 4), each a list of components
 Segment = list[Element]  # the first element is the tag

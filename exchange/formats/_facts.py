@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from exchange.formats import Opened, TypeFile
+from exchange.formats import LIMIT_DOCUMENTS, Opened, TypeFile, too_many_documents
 from exchange.model import Answer, Document, Envelope
 
 Look = Callable[[Any], list[str]]  # a compiled path: the texts that stand there, none of them empty
@@ -52,7 +52,9 @@ class Facts:
         return _joined(self._original, row)
 
     def envelope(self, whole: Any, rows: Sequence[Any]) -> Envelope:
-        """Read the envelope of a message, which is *whole*, and its documents, the *rows*."""
+        """Read the envelope of a message, which is *whole*, and its documents, the *rows*. Raises Unreadable."""
+        if len(rows) > LIMIT_DOCUMENTS:
+            raise too_many_documents()
         return Envelope(
             type=self._name,
             version=_first(self._version, whole),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +46,12 @@ def explain(payload: bytes, file: Path, *, personal: frozenset[str]) -> list[Fin
         for error in validator.iter_errors(parse(payload))
         for fault in _faults(error, error.instance_path, labels)
     )
-    return [fault.finding(personal) for fault in islice(dict.fromkeys(found), LIMIT)]
+    distinct: dict[Fault, None] = {}
+    for fault in found:
+        distinct[fault] = None
+        if len(distinct) == LIMIT:
+            break
+    return [fault.finding(personal) for fault in distinct]
 
 
 @cache

@@ -16,7 +16,8 @@ import orjson
 from exchange.errors import Unreadable
 
 LIMIT_DEPTH: Final = 64
-LIMIT_MARKS: Final = 1_000_000  # brackets, braces, commas and colons; a value takes a hundred bytes at most for each
+LIMIT_PAYLOAD: Final = 8 * 1024 * 1024  # bytes; as text, and again as values, they take four times as much at worst
+LIMIT_MARKS: Final = 150_000  # brackets, braces, commas and colons; a value takes a hundred bytes at most for each
 LIMIT_DIGITS: Final = 40  # characters of one number
 LARGEST: Final = 2**53 - 1
 BOM: Final = b"\xef\xbb\xbf"
@@ -25,6 +26,8 @@ SHOWN: Final = 40
 
 def parse(payload: bytes) -> dict[str, Any]:
     """Parse the one object that a message is. Raises Unreadable (SWX-1011, SWX-1014, SWX-1015)."""
+    if len(payload) > LIMIT_PAYLOAD:
+        raise _too_much(f"it is larger than {LIMIT_PAYLOAD} bytes", f"大于 {LIMIT_PAYLOAD} 字节")
     if sum(map(payload.count, (b"{", b"[", b",", b":"))) > LIMIT_MARKS:
         raise _too_much(f"it has more than {LIMIT_MARKS} values", f"值超过 {LIMIT_MARKS} 个")
     try:

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from exchange.errors import Unreadable
 
-LIMIT_RECORDS: Final = 1_000_000
+LIMIT_RECORDS: Final = 300_000
 LIMIT_RELEASES: Final = 1_000_000
 LIMIT_LENGTH: Final = 64 * 1024  # bytes of one record
 LIMIT_FIELDS: Final = 1_000  # of one record

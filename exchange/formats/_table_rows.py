@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from sys import getsizeof
 from typing import Final
 
 from attrs import field, frozen
@@ -12,6 +13,7 @@ from exchange.errors import Unreadable
 LIMIT_COLUMNS: Final = 500
 LIMIT_ROWS: Final = 100_000
 LIMIT_CELLS: Final = 1_000_000
+LIMIT_HELD: Final = 64 * 1024 * 1024  # bytes that all texts take in memory
 LIMIT_CELL: Final = 32_767  # characters, as in Excel
 
 
@@ -42,9 +44,12 @@ def collect(rows: Iterator[Row]) -> Rows:
     if header is None or header.number != 1:
         raise malformed("its first row, the header row, is empty", "第一行（表头）为空")
     table = Rows([_heading(cell) for cell in header.cells])
-    cells = 0
+    cells = held = 0
     for row in rows:
         cells += len(row.cells)
+        held += size_of(row.cells)
+        if held > LIMIT_HELD:
+            raise too_large()
         if len(table.rows) >= LIMIT_ROWS or cells > LIMIT_CELLS:
             raise too_much(
                 f"it has more than {LIMIT_ROWS} rows or {LIMIT_CELLS} cells",
@@ -53,6 +58,11 @@ def collect(rows: Iterator[Row]) -> Rows:
         if any(map(str.strip, row.cells)) or row.calculated:
             table.rows.append(row)
     return table
+
+
+def size_of(texts: Iterable[str]) -> int:
+    """Return the bytes that texts take in memory: one to four for a character, and fifty for each."""
+    return sum(map(getsizeof, texts))
 
 
 def _heading(cell: str) -> str:
@@ -76,6 +86,11 @@ def too_much(en: str, zh: str) -> Unreadable:
         f"表格超出限制：{zh}；请拆分后重新发送",
         code="SWX-1015",
     )
+
+
+def too_large() -> Unreadable:
+    """Return the error for a table with too much text in it."""
+    return too_much(f"its texts take more than {LIMIT_HELD} bytes", f"文本总量超过 {LIMIT_HELD} 字节")
 
 
 def cell_too_long(number: int) -> Unreadable:

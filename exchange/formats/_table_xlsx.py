@@ -25,12 +25,15 @@ from exchange.formats._table_rows import (
     LIMIT_CELL,
     LIMIT_CELLS,
     LIMIT_COLUMNS,
+    LIMIT_HELD,
     LIMIT_ROWS,
     Row,
     Rows,
     cell_too_long,
     collect,
     malformed,
+    size_of,
+    too_large,
     too_much,
     too_wide,
 )
@@ -212,6 +215,7 @@ class _Texts:
     _reading: bool = False
     _pronounced: bool = False
     _length: int = 0
+    _held: int = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "si":
@@ -232,6 +236,9 @@ class _Texts:
             self._pronounced = False
         elif name == "si":
             self.texts.append("".join(self._pieces))
+            self._held += size_of(self.texts[-1:])
+            if self._held > LIMIT_HELD // 2:  # the rows that refer to them are held, too
+                raise too_large()
             if len(self.texts) > LIMIT_CELLS:
                 raise too_much(f"it has more than {LIMIT_CELLS} texts", f"文本超过 {LIMIT_CELLS} 个")
 
@@ -302,6 +309,7 @@ class _Sheet:
     _reading: bool = False
     _length: int = 0
     _total: int = 0
+    _held: int = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "row":
@@ -332,6 +340,9 @@ class _Sheet:
         elif name == "row" and (self._cells or self._calculated):
             self.rows.append(Row(self._number, self._cells, frozenset(self._calculated)))
             self._total += len(self._cells)
+            self._held += size_of(self._cells)
+            if self._held > LIMIT_HELD:
+                raise too_large()
             if len(self.rows) > LIMIT_ROWS + 1 or self._total > LIMIT_CELLS:
                 raise too_much(
                     f"it has more than {LIMIT_ROWS} rows or {LIMIT_CELLS} cells",

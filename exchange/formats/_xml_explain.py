@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +16,15 @@ import xmlschema
 from lxml import etree
 from zope.interface import implementedBy
 
-from exchange.formats._xml_faults import Fault, faults, faults_of_libxml2
-from exchange.formats._xml_parse import parse
+from exchange.formats._xml_faults import Fault, fault_of_libxml2, faults, faults_of_libxml2
+from exchange.formats._xml_parse import examined, large, parse
 from exchange.formats._xml_schema import XSD, declared, judged, schema_tree
+from exchange.formats._xml_stream import Stream, errors
 from exchange.formats._xml_words import EMPTY, RULES, masked
 from exchange.model import Finding
 
 LIMIT: Final = 50
+LINE: Final = 1024  # characters; in longer ones a fault isn't looked for more exactly
 
 # xmlschema reads every attribute of its classes. Once anything in the process has declared interfaces for a Sequence
 # (parts of Twisted do), they inherit one that raises when read; having their own, they inherit none.
@@ -31,6 +34,8 @@ for _class in (xmlschema.XMLSchema, type(xmlschema.XMLSchema.meta_schema)):
 
 def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
     """List up to 50 findings, by line. Raises Unreadable where the payload isn't XML."""
+    if large(payload):
+        return _of_stream(examined(payload), file, unsigned, personal)
     root = judged(parse(payload), declared(etree.parse(file)))
     namespace = etree.QName(root).namespace or ""
     found: dict[Fault, None] = {}
@@ -48,6 +53,18 @@ def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[s
     labels = _labels(file)
     findings = [_worded(fault, labels, personal) for fault in found]
     return sorted(findings, key=lambda finding: finding.line or 0)[:LIMIT]
+
+
+def _of_stream(stream: Stream, file: Path, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
+    """Tell what libxml2 finds first, where no tree can be held that the others could be found in."""
+    namespace = etree.QName(stream.tag).namespace or ""
+    schema = etree.XMLSchema(schema_tree(file, unsigned=unsigned, namespace=namespace))
+    told = islice(errors(stream, schema, LINE), 2 * LIMIT)  # of a value it says what is wrong, and that it is wrong
+    first = {
+        (fault.line, fault.name): fault
+        for fault in reversed([fault_of_libxml2(stream.tag, line, message) for line, message in told])
+    }
+    return [_worded(fault, _labels(file), personal) for fault in list(reversed(first.values()))[:LIMIT]]
 
 
 @cache

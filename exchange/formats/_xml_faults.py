@@ -38,6 +38,7 @@ _FACETS: Final[dict[type, str]] = {
 }
 _ATTRIBUTE = re.compile(r"attribute ([^\s=]+)=")
 _QUOTED = re.compile(r"(?:The value )?'.*' is", re.DOTALL)  # a value stays out of what is said, it may be personal
+_ELEMENT = re.compile(r"Element '([^']+)'")
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 
 Limit = str | tuple[str, str]  # the same in both languages, or English and Chinese
@@ -213,8 +214,19 @@ def faults_of_libxml2(root: Element, tree: etree._ElementTree) -> Iterator[Fault
     log: Any = schema.error_log
     for entry in log:
         found = root.getroottree().xpath(entry.path, namespaces=_prefixes(root))
-        reason = _QUOTED.sub("the value is", _NAMESPACE.sub("", entry.message).rpartition(": ")[2])
-        yield _fault("schema", found[0] if found else root, limit=reason)
+        yield _fault("schema", found[0] if found else root, limit=_reason(entry.message))
+
+
+def fault_of_libxml2(root: str, line: int, message: str) -> Fault:
+    """Repeat what libxml2 says of a document that is nowhere held: of which element, and on which line."""
+    named = _ELEMENT.match(message)
+    return Fault(
+        "schema", f"/{local(root)}/...", local(named[1]) if named else local(root), line=line, limit=_reason(message)
+    )
+
+
+def _reason(message: str) -> str:
+    return _QUOTED.sub("the value is", _NAMESPACE.sub("", message).rpartition(": ")[2])
 
 
 def _prefixes(root: Element) -> dict[str, str]:

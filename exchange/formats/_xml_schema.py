@@ -15,6 +15,7 @@ from attrs import field, frozen
 from lxml import etree
 
 from exchange.formats import Opened, Schema
+from exchange.formats._xml_stream import errors
 from exchange.model import Finding
 
 XSD: Final = "{http://www.w3.org/2001/XMLSchema}"
@@ -47,6 +48,8 @@ class Fixed:
 
     def valid(self, opened: Opened) -> bool:
         """Give libxml2's verdict."""
+        if opened.streamed:
+            return next(errors(opened.tree, self.compiled), None) is None
         return bool(self.compiled.validate(opened.tree))
 
     def warnings(self, opened: Opened) -> list[Finding]:
@@ -67,12 +70,17 @@ class Adapting:
 
     def valid(self, opened: Opened) -> bool:
         """Give libxml2's verdict on the root, or on what it wraps."""
+        if opened.streamed:
+            return next(errors(opened.tree, self._for(opened.tree.tag)), None) is None
         element = judged(opened.tree, self.roots)
-        namespace = etree.QName(element).namespace or ""
+        return bool(self._for(str(element.tag)).validate(element))
+
+    def _for(self, tag: str) -> etree.XMLSchema:
+        namespace = etree.QName(tag).namespace or ""
         known = self._known.get(namespace)
         if known is None:
             known = self._known[namespace] = etree.XMLSchema(adapted(self.file, namespace))
-        return bool(known.validate(element))
+        return known
 
     def warnings(self, opened: Opened) -> list[Finding]:
         """Return nothing: what isn't forbidden is as it should be."""

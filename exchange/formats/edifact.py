@@ -31,13 +31,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Final
 
 from attrs import frozen
 
 from exchange.errors import Unidentified, Unreadable
-from exchange.formats import Format, Opened, Place, Root, TypeFile
+from exchange.formats import LIMIT_DOCUMENTS, Format, Opened, Place, Root, TypeFile, too_many_documents
 from exchange.formats._edifact_contrl import Verdict, answerable, asked, contrl
 from exchange.formats._edifact_envelope import Interchange, Message, Payload, parse, payload_of, salvage, written
 from exchange.formats._edifact_paths import Paths, Single, complete, value
@@ -84,7 +85,9 @@ class Reader:
         """Read the envelope; what is missing is empty."""
         payload = payload_of(opened)
         whole = _first(self._whole, payload.messages)
-        rows = list(self._rows(payload.messages))
+        rows = list(islice(self._rows(payload.messages), LIMIT_DOCUMENTS + 1))
+        if len(rows) > LIMIT_DOCUMENTS:
+            raise too_many_documents()
         return Envelope(
             type=self._name,
             version=value(whole, self._version),
@@ -145,6 +148,8 @@ class Reader:
         for segment in message.segments(self._tags):
             tag = segment[0][0][0]
             if tag in self._starts:
+                if len(rows) >= LIMIT_DOCUMENTS:
+                    raise too_many_documents()
                 rows.append(each.empty())
             if each.above:
                 each.fill(segment, base, (n for n in each.above if each.places[n].tag == tag))

@@ -16,15 +16,18 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lxml import etree
 
-from exchange.formats import Opened, Place, Root, Schema, TypeFile
-from exchange.formats._xml_parse import parse
+from exchange.formats import LIMIT_DOCUMENTS, Opened, Place, Root, Schema, TypeFile, too_many_documents
+from exchange.formats import _xml_stream as streaming
+from exchange.formats._xml_parse import examined, in_a_wrapper, large, parse
 from exchange.formats._xml_schema import compiled, local
+from exchange.formats._xml_stream import Stream
 from exchange.model import Answer, Document, Envelope, Finding
 
+Tree = TypeVar("Tree", etree._Element, Stream)
 DSIG: Final = "{http://www.w3.org/2000/09/xmldsig#}"
 PRESENT: Final = "*"  # what is read at a place that only has to be there
 
@@ -102,7 +105,7 @@ class _Paths:
         self.anywhere = any(root.other_namespaces or root.within or root.mixed for root in roots)  # names are enough
         self._prefix = f"{{{roots[0].namespace}}}" if roots[0].namespace and not self.anywhere else ""
         self._slots: dict[str, int] = {}
-        self._start = _Step(self.anywhere)
+        self.start = _Step(self.anywhere)
         self.mistakes: list[str] = []
 
     def slot(self, path: str) -> int:
@@ -110,7 +113,7 @@ class _Paths:
         if path not in self._slots:
             self._slots[path] = len(self._slots)
             names, _, attribute = path.partition("@")
-            step = self._start.at(self.steps(path, names.removesuffix("/"))) if path else _Step(self.anywhere)
+            step = self.start.at(self.steps(path, names.removesuffix("/"))) if path else _Step(self.anywhere)
             if attribute:
                 step.plain = False
                 step.attributes.append((attribute, self._slots[path]))
@@ -121,7 +124,7 @@ class _Paths:
     def presence(self, path: str) -> int:
         """Return the slot that will tell whether there is an element at *path*."""
         slot = self._slots[f"{path} is there"] = len(self._slots)
-        step = self._start.at(self.steps(path, path))
+        step = self.start.at(self.steps(path, path))
         step.present, step.plain = slot, False
         return slot
 
@@ -129,15 +132,15 @@ class _Paths:
         """Return the slot that the value of an enveloped signature will be in."""
         slot = self._slots.setdefault(DSIG, len(self._slots))
         names = [f"{DSIG}Signature", f"{DSIG}SignatureValue"]
-        self._start.at([local(name) for name in names] if self.anywhere else names).slot = slot
+        self.start.at([local(name) for name in names] if self.anywhere else names).slot = slot
         return slot
 
     def documents(self, path: str, each: _Paths) -> list[str]:
         """Read every element at *path*, or the root itself, by the paths of *each*; return the qualified names."""
         steps = self.steps(path, path)
         for depth in range(1, len(steps) + 1):
-            self._start.at(steps[:depth]).repeats = True
-        step = self._start.at(steps)
+            self.start.at(steps[:depth]).repeats = True
+        step = self.start.at(steps)
         step.each, step.plain = each, False
         return steps
 
@@ -147,13 +150,24 @@ class _Paths:
             self.mistakes.append(path)
         return [self._prefix + name for name in names.split("/")] if names else []
 
-    def read(self, element: etree._Element) -> tuple[list[str], list[list[str]]]:
+    def text(self) -> _Paths:
+        """Read the text of each element itself."""
+        self.start.slot = self._slots["."] = len(self._slots)
+        return self
+
+    def empty(self) -> list[str]:
+        """Return a slot for each path, with nothing in it."""
+        return [""] * len(self._slots)
+
+    def read(self, element: etree._Element | Stream) -> tuple[list[str], list[list[str]]]:
         """Read the texts at all paths, by slot, and the same of each document."""
-        slots = [""] * len(self._slots)
+        slots = self.empty()
         rows: list[list[str]] = []
-        if self._start.each:
-            rows.append(self._start.each.read(element)[0])
-        self._start.fill(element, slots, rows)
+        if self.start.each:
+            rows.append(self.start.each.read(element)[0])
+        if isinstance(element, Stream):
+            return slots, rows + streaming.read(element, self.start, slots)
+        self.start.fill(element, slots, rows)
         return slots, rows
 
 
@@ -163,8 +177,12 @@ class _Unwrapping:
     def __init__(self, roots: Sequence[Root]) -> None:
         self._paths = {path.partition("/")[0]: _inside(f"{path}/{root.name}") for root in roots for path in root.within}
 
-    def __call__(self, tree: etree._Element) -> etree._Element:
+    def __call__(self, tree: Tree) -> Tree:
         path = self._paths.get(str(tree.tag)) if self._paths else None
+        if isinstance(tree, Stream):
+            if path is not None:
+                raise in_a_wrapper(len(tree.payload))
+            return tree
         inside = None if path is None else tree.find(path)
         return tree if inside is None else inside
 
@@ -182,6 +200,8 @@ class Reader:
         self._has_id = bool(type.own_id)
         self._own_id, self._sender = whole.slot(type.own_id), whole.slot(type.sender)
         self._receivers = "/".join(whole.steps(type.receivers, type.receivers))
+        self._each_receiver = _Paths(root)
+        self._each_receiver.documents(type.receivers, _Paths(root).text())
         self._fields = [(name, whole.slot(path)) for name, path in type.fields.items()]
         self._signature = whole.signature()
         self._documents = "/".join(whole.documents(documents.element, each))
@@ -208,12 +228,14 @@ class Reader:
         """Read the envelope; what is missing is empty."""
         root = self._unwrap(opened.tree)
         whole, rows = self._whole.read(root)
+        if len(rows) > LIMIT_DOCUMENTS:
+            raise too_many_documents()
         return Envelope(
             type=self._name,
             version=_first(whole, self._version),
             own_id=whole[self._own_id] if self._has_id else blake2b(opened.payload, digest_size=16).hexdigest(),
             sender=whole[self._sender],
-            receivers=tuple(map(_text, root.iterfind(self._receivers))) if self._receivers else (),
+            receivers=self._received(root) if self._receivers else (),
             documents=tuple([Document(self._keys_of(row, whole)) for row in rows]),
             answers=self._answers(rows),
             fields=self._distinct(whole, rows),
@@ -226,9 +248,9 @@ class Reader:
         return _DECLARATION.sub("", text).encode()  # it named the charset of bytes that are a text now
 
     def containers(self, opened: Opened) -> Iterator[Place]:
-        """Yield every container number."""
-        root = self._unwrap(opened.tree)
-        for element in (element for path in self._containers for element in root.iterfind(path)):
+        """Yield every container number; of what is too large for a tree none: it would have to be read once more."""
+        root = None if opened.streamed else self._unwrap(opened.tree)
+        for element in (element for path in self._containers if root is not None for element in root.iterfind(path)):
             yield Place(_text(element), partial(_where, opened.tree, element))
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
@@ -243,6 +265,11 @@ class Reader:
         info: Any = tree.docinfo
         part: bytes = etree.tostring(tree, encoding=info.encoding, xml_declaration=True, standalone=info.standalone)
         return part
+
+    def _received(self, root: etree._Element | Stream) -> tuple[str, ...]:
+        if isinstance(root, Stream):
+            return tuple(row[0] for row in self._each_receiver.read(root)[1])
+        return tuple(map(_text, root.iterfind(self._receivers)))
 
     def _keys_of(self, row: list[str], whole: list[str]) -> dict[str, str]:
         keys = {}
@@ -318,6 +345,8 @@ class Xml:
 
     def open(self, payload: bytes) -> Opened:
         """Parse once. Raises Unreadable (SWX-1011 to SWX-1015)."""
+        if large(payload):
+            return Opened(self, payload, examined(payload), streamed=True)
         return Opened(self, payload, parse(payload))
 
     def key(self, opened: Opened) -> str:

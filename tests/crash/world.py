@@ -9,6 +9,7 @@ before they answer. One line of JSON tells how each ended.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
@@ -215,6 +216,8 @@ def main() -> None:
     start, step = map(int, sys.argv[2:4]) if len(sys.argv) > 3 else (1, 1)
     TYPES.warm(date.today())  # once, for all the lives that are forked from here
     TYPES.explain(GIVEN[4][2].encode(), "CEB311Message", "202205")
+    gc.collect()
+    gc.freeze()  # or each life would look through, and so copy, all that this process holds: half of what a life costs
     (folder / f"whole-{start}").mkdir(parents=True)
     whole = _in_child(folder / f"whole-{start}", 0)
     if whole is None or "failed" in whole:

@@ -27,6 +27,7 @@ from pika.exceptions import AMQPError
 SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # not Debian's wrapper: that wants another user
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 20.0
+CALL_SECONDS: Final = 20.0
 USER, PASSWORD = "switch", "switch-secret"
 
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it says while a broker starts hides what fails
@@ -147,10 +148,14 @@ class Broker:
     def _evaluated(self, expression: str) -> str:
         cookie = (self.directory / ".erlang.cookie").read_text()
         command = ["erl_call", "-c", cookie, "-sname", f"switch{self.port}@localhost", "-e"]
-        done = subprocess.run(
-            command, input=expression, env=self._environment(), capture_output=True, text=True, check=True
-        )
-        assert done.stdout.startswith("{ok, "), done.stdout
+        deadline = time.monotonic() + CALL_SECONDS
+        while True:  # a node that is busy may not answer in time
+            done = subprocess.run(
+                command, input=expression, env=self._environment(), capture_output=True, text=True, check=False
+            )
+            if not done.returncode or time.monotonic() > deadline:
+                break
+        assert done.stdout.startswith("{ok, "), done.stdout + done.stderr
         return done.stdout[5:-1]
 
     def _serves(self) -> bool:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -29,6 +30,13 @@ SAMPLES = (
     "orders-in-one.xml", "order-gb18030.xml", "order-invalid.xml", "payment-invalid.xml", "order-cut-off.xml",
     "order-again.xml", "order-sent-back.xml", "payment-failed.xml", "waybill-twice.xml",
 )  # fmt: skip
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Return a folder whose name is short: the path of a socket in it mustn't be long."""
+    with TemporaryDirectory(prefix="demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @contextmanager
@@ -110,12 +118,12 @@ def test_a_folder_that_was_named_is_kept_with_receipts_refusals_and_log(tmp_path
 
 def test_with_silent_customs_it_ends_in_time_and_says_what_is_missing(tmp_path: Path) -> None:
     started_at = time.monotonic()
-    with demo(tmp_path, "--once", "--seconds", "8", "--customs-misbehave", "silence") as process:
+    with demo(tmp_path, "--once", "--seconds", "15", "--customs-misbehave", "silence") as process:
         told = ended(process)
     assert process.returncode == 1, told
     assert "order.xml: must be COMPLETED with the right receipt in its InBox, is ACCEPTED" in told
     assert "order-invalid.xml:" not in told
-    assert time.monotonic() - started_at < 25
+    assert time.monotonic() - started_at < 40
 
 
 def test_it_stays_up_shows_commands_that_work_and_ends_with_ctrl_c(tmp_path: Path) -> None:
