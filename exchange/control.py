@@ -83,7 +83,7 @@ class Control:
             "queued": sum(q["depth"] for q in queues if q["state"] in ("QUEUED", "SENDING")),
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
-            "receipts_missing": dict(daemon.missing),
+            "receipts_missing": _by_party(daemon.missing),
         }
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
@@ -249,6 +249,14 @@ class Control:
 NEED_REASON: Final = frozenset(
     ("message.change", "party.hold", "party.import", "endpoint.hold", "routes.publish", "routes.rollback")
 )
+
+
+def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Return party -> stage -> receipts overdue."""
+    return {
+        party: {stage: count for (whose, stage), count in missing.items() if whose == party}
+        for party in dict.fromkeys(party for party, _ in missing)
+    }
 
 
 def _id(text: str) -> int:

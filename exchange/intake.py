@@ -206,6 +206,7 @@ def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
             key=key,
             expects_receipt=message.type.expects_receipt,
             deadline_seconds=message.type.deadline_seconds,
+            deadlines=message.type.deadlines,
             keys=keys,
             mailbox=table.has_mailbox(name),
         )

@@ -132,6 +132,7 @@ class TypeFile(Strict):
     signature: Literal["none", "optional", "required"] = "none"
     answered_by: tuple[Text, ...] = ()
     deadline_seconds: PositiveFloat | None = None
+    deadlines: dict[Text, PositiveFloat] = Field(default_factory=dict)  # of earlier stages: stage -> seconds
     answers: Answers | None = None
 
 
