@@ -37,10 +37,11 @@ class Counter:
     rules: TypeRules  # with what the desk says
     reader: Reader
 
-    @property
-    def normal(self) -> Course:
-        """The course of a document that nothing is wrong with."""
-        return self.desk.courses[self.rules.course]
+    def course(self, keys: Values) -> Course:
+        """Return the course of a document that nothing is wrong with: the normal one, or as one of its numbers asks."""
+        asking = _asking(self.rules, keys)
+        others = (name for end, name in (self.rules.others or {}).items() if any(text.endswith(end) for text in asking))
+        return self.desk.courses[next(others, self.rules.course)]
 
 
 @frozen
@@ -105,7 +106,11 @@ class Authority:
         fault = self._signature_fault(opened, counter.rules, at)
         came = Came(body, at, name, counter.desk, counter.rules)
         documents = counter.reader.read(opened).documents
-        return [one for document in documents for one in self._answered(document.keys, came, counter, fault)]
+        return [
+            one
+            for number, document in enumerate(documents)
+            for one in self._answered(number, document.keys, came, counter, fault)
+        ]
 
     def _require_valid(self, opened: Opened, type: MessageType, at: Instant) -> None:
         day = datetime.fromtimestamp(at // SECOND, UTC).date()
@@ -136,17 +141,20 @@ class Authority:
 
     # -- one document --------------------------------------------------------------------------------------------
 
-    def _answered(self, keys: Values, came: Came, counter: Counter, fault: Says | None) -> Iterator[Return]:
-        rules, normal = counter.rules, counter.normal
-        known_by = keys.get(next(iter(rules.sources)), "")
+    def _answered(
+        self, number: int, keys: Values, came: Came, counter: Counter, fault: Says | None
+    ) -> Iterator[Return]:
+        rules = counter.rules
+        course = counter.course(keys)
+        known_by = keys.get(next(iter(rules.sources))) or f"{number} of {sorted(keys.items())}"
         chance = random.Random(f"{self.seed}/{known_by.upper()}")  # noqa: S311 - the same every time
         today = show_instant(came.at)[:10]
         base = {"serial": f"{chance.randrange(10**9):09d}", "day": today.replace("-", ""), "year": today[:4]}
-        step, values = normal[0], {}
-        for step in self._course(keys, counter, fault, chance):
-            values = base | _values(rules.sources, keys, base, _done(normal, step))
+        step, values = course[0], {}
+        for step in self._bent(course, keys, rules, fault, chance):
+            values = base | _values(rules.sources, keys, base, _done(course, step))
             yield self._return(step, came, values)
-        if self.later and step is normal[-1]:
+        if self.later and step is course[-1]:
             yield from (self._return(one, came, values) for one in rules.later)
 
     def _return(self, step: Step, came: Came, values: Values, *, alone: bool = False) -> Return:
@@ -173,13 +181,12 @@ class Authority:
             alone,
         )  # fmt: skip
 
-    def _course(self, keys: Values, counter: Counter, fault: Says | None, chance: random.Random) -> Course:
-        rules, asking = counter.rules, [keys.get(name, "") for name in counter.rules.asks]
-        chosen = (name for end, name in (rules.others or {}).items() if any(text.endswith(end) for text in asking))
-        course = counter.desk.courses[next(chosen, rules.course)]
+    def _bent(
+        self, course: Course, keys: Values, rules: TypeRules, fault: Says | None, chance: random.Random
+    ) -> Course:
         if fault:
             return (course[0].saying(fault),)
-        kind = asked_for(asking, self.shares, chance)
+        kind = asked_for(_asking(rules, keys), self.shares, chance)
         return kind.bend(course, Case(rules, chance)) if kind else course
 
     def _windowed(self, at: Instant) -> Instant:
@@ -205,9 +212,14 @@ def _reader(types: Catalogue, name: str, rules: TypeRules) -> Reader:
     return reader
 
 
-def _done(normal: Course, step: Step) -> Sequence[str]:
-    """Return the statuses of the normal course that are behind a document at *step*; none where it left the course."""
-    statuses = [one.status for one in normal]
+def _asking(rules: TypeRules, keys: Values) -> list[str]:
+    """Return the numbers of a document that may ask for something."""
+    return [keys.get(name, "") for name in rules.asks]
+
+
+def _done(course: Course, step: Step) -> Sequence[str]:
+    """Return the statuses that are behind a document at *step* of its course; none where it left the course."""
+    statuses = [one.status for one in course]
     return statuses[: statuses.index(step.status) + 1] if step.status in statuses else ()
 
 

@@ -6,7 +6,7 @@
     python -m simulators.authority port.yaml --amqp URL --consume QUEUE --publish QUEUE
 
 What each message type is answered with, when and in which form is data: ``customs.yaml``, ``port.yaml``,
-``maritime.yaml`` beside this file, or one of your own (``simulators._authority_rules`` tells how it is written). What
+``maritime.yaml`` beside this file, or ``./yours.yaml`` (``simulators._authority_rules`` tells how it is written). What
 breaks its schema is refused, and where certificates are given, so is what must be signed and isn't by one of them.
 
 It misbehaves where a number in a document asks for it, as a payment sandbox does, or by chance (``--misbehave
@@ -51,9 +51,9 @@ from simulators._misbehaviors import MISBEHAVIORS
 
 
 def rules_of(name: str) -> Rules:
-    """Read the rules of an authority: a file, or one beside this one. Raises ConfigurationError or OSError."""
-    path = Path(name)
-    return load(path if path.exists() else Path(__file__).with_name(name))
+    """Read the rules of an authority: of ours by their name, others by a path. Raises ConfigurationError or OSError."""
+    ours = Path(__file__).parent / name
+    return load(ours if "/" not in name and ours.exists() else Path(name))
 
 
 def serve(authority: Authority, line: Line, now: Callable[[], Instant], stopping: Callable[[], bool]) -> None:
@@ -79,7 +79,7 @@ def _share(text: str) -> tuple[str, float]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("simulators.authority", description="A simulated authority · 模拟监管与港口方")
     option = parser.add_argument
-    option("rules", metavar="YAML", help="customs.yaml, port.yaml, maritime.yaml or a file of yours · 应答规则")
+    option("rules", metavar="YAML", help="customs.yaml, port.yaml, maritime.yaml, or ./yours.yaml · 应答规则")
     option("--folder-in", type=Path, help="take messages from this directory · 从该目录取报文")
     option("--folder-out", type=Path, help="put receipts there · 回执写入该目录")
     option(
