@@ -127,12 +127,12 @@ class RawSql:
         facts = '{"version":"1.0","documents":[{"guid":"%s","order":"TESTEBP001/%s"}],"fields":{"appType":["1"]}}'
         envelopes = [(id, 3, 4, name, facts % (name, name)) for id, name in zip(ids, names, strict=True)]
         many("INSERT INTO envelope_1 VALUES (?,?,?,?,?)", envelopes)
-        planned = "INSERT INTO planned_1 VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        planned = "INSERT INTO planned_1 VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,NULL)"
         many(planned, [(id << 8, 5, 6, 3, "message", 0, "[]", 1, 1, 4000, None, None, None) for id in ids])
         own = b"{}" * 110
         many(planned, [((id << 8) + 1, 1, 2, 7, "accepted", id, None, 0, None, 220, "r", 0, own) for id in ids])
         opened = [(id << 8, 5, 6, 9, 1, 0, at, at, 4000, 1, 1, 1, None) for id in ids]
-        many("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", opened)
+        many("INSERT INTO delivery VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,0,0)", opened)
         self._events([(id, at, 1, None) for id in ids])
         self._events([(id, at, 14, 1) for id in ids])
         many("INSERT INTO outgoing_1 VALUES (?,?,?)", [(1, self._seq + i, id << 8) for i, id in enumerate(ids)])

@@ -83,7 +83,7 @@ def metrics() -> str:
 
 def _metrics() -> Iterator[Sequence[str]]:
     clock = Clock()
-    probes = Probes(backlog=lambda: {"ENDPOINT": (1, 0)}, missing=lambda: {"PARTY": 1}, now=lambda: 0)
+    probes = Probes(backlog=lambda: {"ENDPOINT": (1, 0)}, missing=lambda: {("PARTY", "STAGE"): 1}, now=lambda: 0)
     shown = Metrics(probes, Pulse(clock))
     shown.received("KIND", "ROLE")
     shown.finished("STATE")
@@ -168,7 +168,8 @@ def _keys(type: MessageType, known: catalogue.Catalogue) -> list[str]:
     file = type.spec.file
     keys = (f"`{name}` = {' / '.join(paths)}" for name, paths in file.documents.keys.items())
     fields = ", ".join(f"`{name}`" for name in known.fields(type))
-    within = _duration(type.deadline_seconds) if type.deadline_seconds else ""
+    stages = [f"{stage} {_duration(seconds)}" for stage, seconds in type.deadlines]
+    within = ", ".join([*stages, *([_duration(type.deadline_seconds)] if type.deadline_seconds else [])])
     answers = ", ".join(file.answers.to) if file.answers else ""
     return [f"`{type.name}`", "; ".join(keys), fields, type.signature, ", ".join(type.answered_by), within, answers]
 

@@ -43,7 +43,7 @@ LOOKS: Final = re.compile(  # commands that may be repeated until they print wha
 START: Final = r"""
 export SWITCHCTL_SOCKET="$PWD/var/switchctl.sock"
 switchd &
-../.venv/bin/python -m simulators.customs \
+../.venv/bin/python -m simulators.authority customs.yaml \
     --folder-in customs/in --folder-out customs/out --pace 0.2 > customs.log 2>&1 &
 for _ in {1..200}; do curl -sf http://127.0.0.1:9464/readyz && break; sleep 0.1; done
 curl -sf http://127.0.0.1:9464/readyz"""

@@ -35,7 +35,8 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
     behind_signature: [ExtendMessage]  # ... but for these, which stand behind it where they are there at all
     answered_by: [CEB312Message]     # of a declaration: which receipts it waits for
-    deadline_seconds: 1800           # after which a missing receipt raises an alarm
+    deadline_seconds: 1800           # after which a missing receipt raises an alarm: the one that ends the waiting
+    deadlines: {port: 60}            # the same for earlier stages (see codes.yaml) that must be heard of by then
     answers:                         # of a receipt
       to: [CEB311Message]
       code: returnStatus             # of several paths the first that says something counts; meaning in codes.yaml,

@@ -302,6 +302,26 @@ def _common_mistakes(
         for number, name in enumerate(file.answers.to if file.answers else ()):
             if name in by_name or name not in broken:
                 yield from _link_mistake(entry, ("answers", "to", number), name, by_name, receipt=False)
+        yield from _stage_mistakes(entry, by_name)
+
+
+def _stage_mistakes(entry: _Entry, by_name: Mapping[str, _Entry]) -> Iterator[str]:
+    """Check that some receipt speaks of each stage, and that it must come before the last word."""
+    file, at = entry.file, entry.document.problem
+    if not file.deadlines:
+        return
+    answering = [by_name[name] for name in file.answered_by if name in by_name]
+    known = {stage for receipt in answering for stage in _stages(receipt)}
+    for stage, seconds in file.deadlines.items():
+        if stage not in known:
+            yield at(("deadlines", stage), f"no receipt speaks of a stage {stage!r}{suggest(stage, known)}")
+        if file.deadline_seconds is not None and seconds >= file.deadline_seconds:
+            yield at(("deadlines", stage), f"must be less than deadline_seconds, {file.deadline_seconds:g}")
+
+
+def _stages(receipt: _Entry) -> Iterator[str]:
+    for name in receipt.file.answers.table if receipt.file.answers else ():
+        yield from (row.stage for row in (receipt.codes.table(name) or {}).values())
 
 
 def _claims(file: TypeFile) -> Iterator[tuple[str, str, str, str, str]]:
@@ -346,6 +366,7 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
         answered_by=file.answered_by,
         answers=file.answers.to if file.answers else (),
         deadline_seconds=file.deadline_seconds,
+        deadlines=tuple(sorted(file.deadlines.items(), key=lambda item: item[1])),
         receipt_shape=entry.family.receipt_shape,
         spec=Spec(
             file,

@@ -86,7 +86,7 @@ class Control:
             "queued": sum(q["depth"] for q in queues if q["state"] in ("QUEUED", "SENDING")),
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
-            "receipts_missing": dict(daemon.missing),
+            "receipts_missing": _by_party(daemon.missing),
         }
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
@@ -286,6 +286,14 @@ NEED_REASON: Final = frozenset(
         *("routes.publish", "routes.rollback", "schema.reload"),
     ]
 )
+
+
+def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Return party -> stage -> receipts overdue."""
+    return {
+        party: {stage: count for (whose, stage), count in missing.items() if whose == party}
+        for party in dict.fromkeys(party for party, _ in missing)
+    }
 
 
 def _id(text: str) -> int:

@@ -295,6 +295,7 @@ def plan(
                 key=key,
                 expects_receipt=message.type.expects_receipt,
                 deadline_seconds=message.type.deadline_seconds,
+                deadlines=message.type.deadlines,
                 keys=keys,
                 mailbox=table.has_mailbox(name),
                 steps=steps,

@@ -134,6 +134,7 @@ class MessageType:
     answered_by: tuple[str, ...] = ()  # receipt types; empty = DELIVERED settles it
     answers: tuple[str, ...] = ()  # of a receipt: types that it answers; empty = any
     deadline_seconds: float | None = None  # after which a missing receipt raises an alarm
+    deadlines: tuple[tuple[str, float], ...] = ()  # the same for earlier stages of receipts, the first to come first
     receipt_shape: str = "json"  # how we write our own receipts about it
     spec: Any = None  # the format's own instructions
 
@@ -298,6 +299,7 @@ class Planned:
     disposition: str = "message"
     expects_receipt: bool = False
     deadline_seconds: float | None = None
+    deadlines: tuple[tuple[str, float], ...] = ()  # of stages before the last word
     refers_to: int = 0  # id of the message that these bytes answer
     keys: tuple[str, ...] = ()  # business keys whose order must be kept at the endpoint
     mailbox: bool = False  # delivered once it is kept

@@ -216,22 +216,23 @@ class Probes:
     """What is asked of the switch when somebody looks, and costs nothing until then."""
 
     backlog: Callable[[], Mapping[str, tuple[int, Instant]]] = dict  # endpoint -> open deliveries, oldest queued_at
-    missing: Callable[[], Mapping[str, int]] = dict  # party -> receipts that passed their deadline
+    missing: Callable[[], Mapping[tuple[str, str], int]] = dict  # (party, stage) -> receipts past their deadline
     generation: Callable[[], int] = int  # of the routing table in force
     intake_open: Callable[[], bool] = bool
     now: Callable[[], Instant] = microseconds
     directory: str = "."  # on the disk whose space matters
 
 
-def _gauge(name: str, text: str, label: str, ranked: Sequence[tuple[str, float]],
+def _gauge(name: str, text: str, labels: Sequence[str], ranked: Sequence[tuple[tuple[str, ...], float]],
            fold: Callable[[Iterable[float]], float]) -> GaugeMetricFamily:  # fmt: skip
-    """Return a gauge with the first values by name and the others folded into one."""
+    """Return a gauge with the first values by their labels and the others folded into one."""
     shown = dict(ranked[:_SHOWN])
     if ranked[_SHOWN:]:
-        shown["other"] = fold([shown.get("other", 0.0), *(value for _, value in ranked[_SHOWN:])])
-    family = GaugeMetricFamily(name, text, labels=[label])
+        other = ("other",) * len(labels)
+        shown[other] = fold([shown.get(other, 0.0), *(value for _, value in ranked[_SHOWN:])])
+    family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in shown.items():
-        family.add_metric([key], value)
+        family.add_metric(key, value)
     return family
 
 
@@ -293,11 +294,12 @@ class Metrics:
         now = self._probes.now()
         backlog = sorted(self._probes.backlog().items(), key=lambda one: one[1][1])
         open_work = [(name, depth, max(0, now - oldest) / SECOND) for name, (depth, oldest) in backlog if depth]
-        ages, depths = [(name, age) for name, _, age in open_work], [(name, depth) for name, depth, _ in open_work]
-        yield _gauge("switch_queue_oldest_age_seconds", "Age of the oldest open delivery", "endpoint", ages, max)
-        yield _gauge("switch_queue_depth", "Open deliveries", "endpoint", depths, sum)
+        ages = [((name,), age) for name, _, age in open_work]
+        depths = [((name,), float(depth)) for name, depth, _ in open_work]
+        yield _gauge("switch_queue_oldest_age_seconds", "Age of the oldest open delivery", ["endpoint"], ages, max)
+        yield _gauge("switch_queue_depth", "Open deliveries", ["endpoint"], depths, sum)
         missing = Counter(self._probes.missing()).most_common()
-        yield _gauge("switch_receipts_missing", "Receipts past their deadline", "party", missing, sum)
+        yield _gauge("switch_receipts_missing", "Receipts past their deadline", ["party", "stage"], missing, sum)
 
     def _condition(self) -> Iterator[Metric]:
         probes = self._probes

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Final, Protocol
 
 from attrs import Factory, field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, model_validator
@@ -326,13 +326,16 @@ class Changed:
     arrivals: Sequence[int] = ()  # to be sorted again
 
 
+LAST: Final = "last"  # the stage of the receipt that ends the waiting
+
+
 @frozen
 class Overdue:
     """What passed its deadline since the last look."""
 
-    receipts: Sequence[tuple[int, str]] = Factory(tuple)  # (message, party whose receipt is missing)
+    receipts: Sequence[tuple[int, str, str]] = Factory(tuple)  # (message, party, stage) whose receipt is missing
     parked: Sequence[int] = Factory(tuple)  # receipts held because their cause never came
-    missing: Mapping[str, int] = Factory(dict)  # party -> receipts missing now
+    missing: Mapping[tuple[str, str], int] = Factory(dict)  # (party, stage) -> receipts missing now
 
 
 # -- tokens ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from exchange.errors import ConfigurationError, StoreError
 from exchange.explaining import Explainer
 from exchange.instants import Instant, day_number, read_id, show_id
 from exchange.observability import Metrics, Probes, Pulse
-from exchange.ports import Adapter, Change, Changed, Generation, Token, World
+from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, World
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
@@ -49,7 +49,7 @@ class Daemon:
     now: Callable[[], Instant]
     log: Any
     adapters: dict[str, Adapter] = field(factory=dict)
-    missing: Mapping[str, int] = field(factory=dict)
+    missing: Mapping[tuple[str, str], int] = field(factory=dict)  # (party, stage) -> receipts overdue
     tests: list[routesfile.Test] = field(factory=list)
     listeners: list[Any] = field(factory=list)
     _chores: list[asyncio.Task[None]] = field(factory=list)
@@ -314,8 +314,9 @@ class Daemon:
         self.switch.sending.look_at_clock()
         late = await self.store.overdue(self.now())
         self.missing = late.missing
-        for message, party in late.receipts:
-            self.log.warning("receipt.missed", id=show_id(message), party=party, code="SWX-3040")
+        for message, party, stage in late.receipts:
+            code = "SWX-3040" if stage == LAST else "SWX-3041"
+            self.log.warning("receipt.missed", id=show_id(message), party=party, stage=stage, code=code)
         for message in late.parked:
             self.log.warning("receipt.unmatched", id=show_id(message), code="SWX-2020")
 

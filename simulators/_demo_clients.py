@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from base64 import b64decode
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Final, Protocol
@@ -95,7 +96,8 @@ class Https:
         self._cursor = page["next"]
         for entry in page["receipts"]:
             box = "FailBox" if entry["disposition"] == "rejected" else "InBox"
-            yield box, entry["name"], (entry["body"] or "").encode()
+            body = (entry["body"] or "").encode()
+            yield box, entry["name"], b64decode(body) if entry["encoding"] == "base64" else body
 
     def _ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> bytes:
         self._connection.request(method, path, body, self._headers | (headers or {}))

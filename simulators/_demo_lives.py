@@ -1,4 +1,4 @@
-"""The lives of the enterprises' messages, as the control socket tells them."""
+"""The lives of the messages, as the control socket tells them; receipts are told with what they answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Life:
 
 
 class Lives:
-    """Looks at the messages that came in at the enterprises' doors."""
+    """Looks at the messages that came in, but for receipts."""
 
     def __init__(self, site: Site) -> None:
         self._doors = site.doors
@@ -60,8 +60,13 @@ class Lives:
 
     def look(self) -> list[Life]:
         """Return every life, oldest first."""
-        heads = [head for head in self._ask("message.list", limit=LOOKED_AT) if head["endpoint"] in self._doors]
+        heads = [head for head in self._ask("message.list", limit=LOOKED_AT) if not self._is_receipt(head)]
         return [self._life(self._ask("message.show", id=head["id"])) for head in reversed(heads)]
+
+    def _is_receipt(self, head: Mapping[str, Any]) -> bool:
+        """Tell whether it is a receipt, or may be: what an authority sent and nobody has read yet."""
+        undecided = head["state"] == "RECEIVED" and self._doors[head["endpoint"]].protocol == "folder"
+        return undecided or "answers" in head
 
     def _life(self, life: Mapping[str, Any]) -> Life:
         news = tuple(words for line in life["journal"] for words in _words(line))

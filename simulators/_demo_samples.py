@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -13,6 +14,8 @@ from attrs import frozen
 from simulators._demo_site import AGENT_KEY, ROOT, Door
 
 TEMPLATES: Final = ROOT / "schemas" / "customs" / "ceb" / "samples" / "valid"
+ANNOUNCEMENT: Final = ROOT / "schemas" / "smdg" / "containers" / "samples" / "valid" / "COPINO.edi"
+DANGEROUS: Final = ROOT / "schemas" / "un" / "border" / "samples" / "valid" / "IFTDGN.edi"
 SIGNATURE: Final = re.compile(rb"\s*<ds:Signature.*</ds:Signature>", re.DOTALL)
 GUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 NUMBER: Final = re.compile(rb"TEST-(ORDER|PAY|WAYBILL|COP)-(\d{4})")
@@ -34,7 +37,7 @@ class Sample:
 def samples(doors: Mapping[str, Door], signers: tuple[str, ...]) -> list[Sample]:
     """Write all samples; those whose key this system can't make are left out."""
     make = partial(_answered, doors)
-    shop, agent, pay, carrier = "shop-sftp", "agent-sftp", "pay-https", "carrier-https"
+    shop, agent, pay, carrier, haulier = "shop-sftp", "agent-sftp", "pay-https", "carrier-https", "haulier-sftp"
     order = make("order.xml", shop, "CEB311Message", "120")
     signed_with_sm2 = [make("inventory-sm2.xml", agent, "CEB621Message", "800")] if AGENT_KEY in signers else []
     return [
@@ -53,6 +56,9 @@ def samples(doors: Mapping[str, Door], signers: tuple[str, ...]) -> list[Sample]
         make("order-sent-back.xml", shop, "CEB311Message", "100", b"-REJ"),
         make("payment-failed.xml", pay, "CEB411Message", "-401009", b"-ERR"),
         make("waybill-twice.xml", carrier, "CEB511Message", "120", b"-DUP"),
+        _reported("container.edi", haulier, ANNOUNCEMENT, rb"CODECO:D:95B:UN'\nBGM\+34\+"),
+        _reported("container-refused.edi", haulier, ANNOUNCEMENT, rb"\+9\+RE'", b"-REJ"),
+        _reported("dangerous-goods.edi", carrier, DANGEROUS, rb"\+9\+AP'"),
     ]
 
 
@@ -99,6 +105,16 @@ def _refused(
 def _cut_off(doors: Mapping[str, Door], name: str, endpoint: str) -> Sample:
     body = _fresh(doors[endpoint], "CEB311Message")
     return Sample(name, endpoint, body[: len(body) // 2], "REJECTED", "FailBox", re.compile(b"SWX-1011"))
+
+
+def _reported(name: str, endpoint: str, template: Path, says: bytes, suffix: bytes = b"") -> Sample:
+    """Return an EDIFACT message, under fresh references, that asks for CONTRL; its last answer says *says* about it."""
+    mark = uuid.uuid4().hex[:6].upper().encode()
+    body = re.sub(rb"TEST0000\d\d\+*[^']*'", rb"T%s++++1'" % mark, template.read_bytes(), count=1)
+    body = re.sub(rb"TEST0000\d\d", rb"T%s" % mark, body).replace(b"CUSTOMS:ZZ", b"TESTMSA:ZZ")
+    body = re.sub(rb"(BGM\+\d+\+)[^+']+", rb"\g<1>%s%s" % (mark, suffix), body)
+    proof = re.compile(rb"%s.*RFF\+ACW:%s%s'" % (says, mark, suffix), re.DOTALL)
+    return Sample(name, endpoint, body, "COMPLETED", "InBox", proof)
 
 
 def _again(name: str, first: Sample) -> Sample:

@@ -29,7 +29,7 @@ from exchange.yamlfile import read
 ROOT: Final = Path(__file__).resolve().parent.parent
 HOST: Final = "127.0.0.1"
 SOCKET_BYTES: Final = 100  # of the path of a Unix socket; the system's limit is 107
-PROTOCOLS: Final = {"sftp_server": "SFTP", "http_api": "HTTPS"}
+PROTOCOLS: Final = {"sftp_server": "SFTP", "http_api": "HTTPS", "folder": "folder"}
 SHOP_KEY: Final = "demo-shop"  # signs with RSA ...
 AGENT_KEY: Final = "demo-agent"  # ... and this one with SM2, as routes.yaml says
 SM2_ID: Final = "distid:1234567812345678"
@@ -52,12 +52,12 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 @frozen
 class Door:
-    """One endpoint that an enterprise comes in at."""
+    """One endpoint that messages come in at."""
 
     endpoint: str
     party: str
-    protocol: str  # SFTP | HTTPS
-    dxp_id: str
+    protocol: str  # SFTP | HTTPS | folder
+    dxp_id: str = ""
     user: str = ""
     key: str = ""
 
@@ -115,11 +115,9 @@ def _routes(folder: Path, public: str) -> dict[str, Door]:
     doors: dict[str, Door] = {}
     for party in read(text, "routes.yaml").data["parties"]:
         for endpoint in party["endpoints"]:
-            if endpoint["kind"] not in PROTOCOLS:
-                continue
             key = "swx_" + secrets.token_urlsafe(32)
             hashed = "sha256:" + hashlib.sha256(key.encode()).hexdigest()
-            for known in endpoint["keys"]:
+            for known in endpoint.get("keys", ()):
                 text = text.replace(known, hashed if endpoint["kind"] == "http_api" else public)
             doors[endpoint["name"]] = _door(party, endpoint, key)
     (folder / "routes.yaml").write_text(text, "utf-8")
@@ -128,7 +126,8 @@ def _routes(folder: Path, public: str) -> dict[str, Door]:
 
 def _door(party: Mapping[str, Any], endpoint: Mapping[str, Any], key: str) -> Door:
     protocol = PROTOCOLS[endpoint["kind"]]
-    return Door(endpoint["name"], party["code"], protocol, party["ids"][0], endpoint.get("user", ""), key)
+    dxp_id = next(iter(party.get("ids", ())), "")
+    return Door(endpoint["name"], party["code"], protocol, dxp_id, endpoint.get("user", ""), key)
 
 
 def _free_ports(count: int) -> list[int]:

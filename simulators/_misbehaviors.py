@@ -1,4 +1,4 @@
-"""How the simulated customs misbehaves: each way is a pure function from the normal course to a worse one."""
+"""How a simulated authority misbehaves: each way is a pure function from the normal course to a worse one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import Final
 
 from attrs import frozen
 
-from simulators._customs_rules import Says, Step, TypeRules
+from simulators._authority_rules import Course, Says, TypeRules
 
 LATE_SECONDS: Final = 20.0
-Course = tuple[Step, ...]
 
 
 @frozen
 class Case:
     """What a misbehavior may look at besides the course."""
 
-    rules: TypeRules
-    unlisted: Says
+    rules: TypeRules  # with what the desk says
     chance: random.Random
 
 
@@ -37,15 +35,19 @@ def _duplicate(course: Course, case: Case) -> Course:
 
 
 def _order(course: Course, case: Case) -> Course:
-    return tuple(step.saying(said) for step, said in zip(course, reversed(course), strict=True))
+    pairs = zip(course, reversed(course), strict=True)
+    return tuple(said.model_copy(update={"after": step.after}) for step, said in pairs)
 
 
 def _reject(course: Course, case: Case) -> Course:
-    return (*course[:2], course[2].saying(Says(status="100", info=case.chance.choice(case.rules.refusals))))
+    place = next((number for number, step in enumerate(course) if step.decides), len(course) - 1)
+    refused = case.rules.refused or Says()
+    told = refused.model_copy(update={"info": case.chance.choice(case.rules.refusals)})
+    return (*course[:place], course[place].saying(told))
 
 
 def _error(course: Course, case: Case) -> Course:
-    return (course[0].saying(case.rules.fault),)
+    return (course[0].saying(case.rules.fault or Says()),)
 
 
 def _garbage(course: Course, case: Case) -> Course:
@@ -53,7 +55,7 @@ def _garbage(course: Course, case: Case) -> Course:
 
 
 def _unknown(course: Course, case: Case) -> Course:
-    return (course[0], course[0].saying(case.unlisted), *course[1:])
+    return (course[0], course[0].saying(case.rules.unlisted or Says()), *course[1:])
 
 
 @frozen

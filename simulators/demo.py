@@ -1,4 +1,4 @@
-"""The demonstration (``make run``): a real switch, a simulated customs, and four enterprises that use them.
+"""The demonstration (``make run``): a real switch, simulated authorities, and five enterprises that use them.
 
 ::
 
@@ -6,7 +6,7 @@
 
 Everything happens in one folder and on loopback, with keys that are made on the spot. With ``--once`` it ends by
 itself: status 0 where every sample reached the state it must reach, with the receipt where its sender looks for it.
-演示：真实的交换机、模拟的海关和四家虚构企业；全部在一个临时目录和本机回环地址上运行。
+演示：真实的交换机，模拟的海关、码头与海事，五家虚构企业；全部在一个临时目录和本机回环地址上运行。
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from simulators._demo_site import AGENT_KEY, HOST, ROOT, Site, prepare
 TICK_SECONDS: Final = 0.15
 INTERRUPTED: Final = 130
 SWITCHD: Final = ("-c", "from exchange.switchd import main; main()", "--config", "switchd.yaml")
-CUSTOMS: Final = ("-m", "simulators.customs", "--folder-in", "customs/in", "--folder-out", "customs/out")
+AUTHORITIES: Final = ("customs", "terminal", "maritime")  # as their folders are called
+RULES: Final = {"terminal": "port"}  # and their rules, where otherwise
 WINDOW: Final = ("--window", "0.4")  # one file of customs' may then answer several enterprises
 
 
@@ -50,19 +51,26 @@ class Demonstration:
     until: float  # when samples must be through, in monotonic seconds
 
     def start(self, misbehave: Sequence[str]) -> Lives | None:
-        """Start the switch and customs; return who looks at lives, or None where we were interrupted."""
+        """Start the switch and the authorities; return who looks at lives, or None where we were interrupted."""
         self.children.start("switchd", SWITCHD)
-        signers = [part for name in self.site.signers for part in ("--certificate", str(self.site.certificate(name)))]
-        faults = [part for kind in misbehave for part in ("--misbehave", kind)]
-        self.children.start("customs", (*CUSTOMS, *WINDOW, *signers, *faults))
         for _ in self.ticks(self.until, 0.05):
             with suppress(OSError):  # not there yet
                 lives = Lives(self.site)
                 if lives.ready():
+                    self._start_authorities(misbehave)
                     return lives
         if not self.interrupt:
             raise RuntimeError("the switch wasn't ready in time · 启动超时")
         return None
+
+    def _start_authorities(self, misbehave: Sequence[str]) -> None:
+        signers = [part for name in self.site.signers for part in ("--certificate", str(self.site.certificate(name)))]
+        faults = [part for kind in misbehave for part in ("--misbehave", kind)]
+        for name in AUTHORITIES:
+            folders = ("--folder-in", f"{name}/in", "--folder-out", f"{name}/out")
+            more = (*WINDOW, *signers, *faults) if name == "customs" else ()
+            rules = f"{RULES.get(name, name)}.yaml"
+            self.children.start(name, ("-m", "simulators.authority", rules, *folders, *more))
 
     def play(self, lives: Lives, play: Play) -> None:
         """Let the enterprises send their samples until all is over."""
@@ -149,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--folder", type=Path, help="an empty folder to work in, which is kept · 工作目录（须为空，结束后保留）")
     option("--seconds", type=float, default=60.0, help="that the samples may take (60) · 样例的时限")
     option("--customs-misbehave", action="append", default=[], metavar="KIND[:SHARE]",
-           help="see python -m simulators.customs --help · 让模拟海关出错")  # fmt: skip
+           help="see python -m simulators.authority --help · 让模拟海关出错")  # fmt: skip
     return parser
 
 
@@ -157,7 +165,7 @@ def main() -> None:
     """Run the demonstration; exit with 0, with 1 where a sample went astray, or with 130 where interrupted."""
     arguments = _parser().parse_args()
     until, interrupt, shown = time.monotonic() + arguments.seconds, Interrupt(), screen()
-    shown.say("A message switch, a simulated customs and four enterprises · 交换机、模拟海关与四家虚构企业")
+    shown.say("A message switch, simulated authorities and five enterprises · 交换机、模拟监管与港口方及五家虚构企业")
     with ExitStack() as stack:
         try:
             folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="switch-")))

@@ -133,15 +133,16 @@ def _aligned(rows: Sequence[Sequence[str]]) -> None:
 def cell(value: Any) -> str:
     """Write one value on one line.
 
-    >>> cell(None), cell(["a", "b"]), cell({"order": "1"}), cell(7)
-    ('-', 'a, b', 'order=1', '7')
+    >>> cell(None), cell(["a", "b"]), cell({"order": "1"}), cell({"CUSTOMS": {"port": 2}}), cell(7)
+    ('-', 'a, b', 'order=1', 'CUSTOMS (port=2)', '7')
     """
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return pick("yes", "是") if value else pick("no", "否")
     if isinstance(value, Mapping):
-        return " ".join(f"{key}={one}" for key, one in value.items()) or "-"
+        pairs = value.items()
+        return " ".join(f"{k} ({cell(v)})" if isinstance(v, Mapping) else f"{k}={v}" for k, v in pairs) or "-"
     if isinstance(value, list | tuple):
         return ", ".join(map(cell, value)) or "-"
     return " ".join(str(value).split())

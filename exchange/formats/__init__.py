@@ -140,6 +140,7 @@ class TypeFile(Strict):
     behind_signature: tuple[Text, ...] = ()  # children of the root that stand behind the signature, in order
     answered_by: tuple[Text, ...] = ()
     deadline_seconds: PositiveFloat | None = None
+    deadlines: dict[Text, PositiveFloat] = Field(default_factory=dict)  # of earlier stages: stage -> seconds
     answers: Answers | None = None
 
 

@@ -13,6 +13,7 @@ from exchange.model import Answered, Conclusion, Envelope, indexed
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._stages import deadline, place, read
 from exchange.stores._words import STATE, STATES
 
 MOST: Final = 400  # messages in one query
@@ -63,28 +64,70 @@ class Answers:
             "text": one.answer.text[:200],
         }
         rows = self._db.connection.execute(
-            "SELECT id, state, documents, patience, counts FROM delivery WHERE id >= ? AND id < ? AND party = ?",
+            "SELECT id, state, documents, patience, counts, stages, heard, told, deadline FROM delivery"
+            " WHERE id >= ? AND id < ? AND party = ?",
             (one.cause << NUMBER_BITS, (one.cause + 1) << NUMBER_BITS, self._db.number(one.party)),
         ).fetchall()
         if not rows:  # repeated, or late: evidence all the same
             self._db.journal(one.cause, "note", at, detail=told)
         ended: list[int] = []
-        for id, before, documents, patience, counts in rows:
+        for id, before, documents, patience, counts, *staged in rows:
             event = "answer" if one.answer.terminal and self._whole(id, one, documents) else "confirm"
             state = step(DELIVERY, STATES[before], event)
             self._db.journal(one.cause, event, at, split_id(id)[1], told)
             if state == "ANSWERED":
                 self._db.connection.execute("DELETE FROM delivery WHERE id = ?", (id,))
                 self._db.connection.execute("DELETE FROM answered WHERE delivery = ?", (id,))
+                if staged[0] is not None:
+                    self._db.connection.execute("DELETE FROM heard WHERE delivery = ?", (id,))
                 ended += [one.cause] * counts
-            elif STATES[before] != state:
-                deadline = at + patience if patience else None
-                self._db.connection.execute(
-                    "UPDATE delivery SET state = ?, deadline = ? WHERE id = ?", (STATE[state], deadline, id)
-                )
+            else:
+                since = at if STATES[before] != state else None
+                self._confirm(id, one, documents, STATE[state], patience, since, *staged)
             if STATES[before] in ("QUEUED", "SENDING", "HELD", "FAILED"):
                 dropped.append(split_id(id))
         return ended
+
+    def _confirm(
+        self,
+        id: int,
+        one: Answered,
+        documents: int,
+        state: int,
+        patience: int | None,
+        since: Instant | None,
+        stages: int | None,
+        heard: int,
+        told: int,
+        due: Instant | None,
+    ) -> None:
+        """Write what an answer that isn't the last word proves: delivery, *since* now, and stages that have come."""
+        if since is None and stages is None:
+            return
+        waits = read(self._db.text(stages) if stages is not None else "", patience)
+        before, known = max(heard, told), heard
+        if stages is not None:
+            heard = max(heard, self._heard(id, one, documents, place(waits, one.answer.stage), len(waits)))
+        if since is None and heard == known:
+            return
+        if since is None and due is not None:
+            since = due - waits[before][1]
+        due = deadline(waits, max(heard, told), since) if since is not None else None
+        self._db.connection.execute(
+            "UPDATE delivery SET state = ?, deadline = ?, heard = ? WHERE id = ?", (state, due, heard, id)
+        )
+
+    def _heard(self, id: int, one: Answered, documents: int, come: int, all: int) -> int:
+        """Return how many stages have come for every document of a delivery; a last word stands for all of them."""
+        if documents <= 1:
+            return come
+        execute = self._db.connection.execute
+        execute(
+            "INSERT INTO heard VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET stages = max(stages, excluded.stages)",
+            (id, one.document, all if one.answer.terminal else come),
+        )
+        count, least = execute("SELECT count(*), min(stages) FROM heard WHERE delivery = ?", (id,)).fetchone()
+        return int(least) if count >= documents else 0
 
     def _whole(self, id: int, one: Answered, documents: int) -> bool:
         """Tell whether every document of the delivery has its terminal receipt, this one included."""

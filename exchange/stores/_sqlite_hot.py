@@ -34,6 +34,7 @@ from exchange.stores._sqlite_insert import insert
 from exchange.stores._sqlite_keys import KeyIndex, key_hash
 from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers, split_id
+from exchange.stores._stages import deadline, read, written
 from exchange.stores._words import STATE, STATES
 
 MOST: Final = 500  # parameters in one query
@@ -62,6 +63,7 @@ class Sheet:
     keys: list[tuple[int, int]] = Factory(list)
 
 
+GONE: Final = ("ANSWERED", 0, None, 0, 0, None, 0)  # a delivery that needs nothing any more
 NO_BODY: Final[tuple[int | None, bytes | None]] = (None, None)
 
 
@@ -264,17 +266,19 @@ class Hot:
         id = delivery_id(message, number)
         documents = max(1, len(c.envelope.documents) if c.envelope else 1) if planned.expects_receipt else 0
         patience = None if planned.deadline_seconds is None else int(planned.deadline_seconds * SECOND)
+        stages = db.number(written(planned.deadlines)) if planned.deadlines else None
         endpoint, party = db.number(planned.endpoint), db.number(planned.party)
         keys = orjson.dumps(planned.keys).decode() if planned.keys else None
-        kind = db.number(type), planned.disposition, planned.refers_to
-        sheet.plans.append((message, (id, endpoint, party, *kind, keys, documents, patience, size, name, *body)))
+        kind = db.number(type), planned.disposition, planned.refers_to, keys, documents, patience
+        sheet.plans.append((message, (id, endpoint, party, *kind, size, name, *body, stages)))
         if planned.mailbox:
             sheet.outgoing.append((endpoint, db.journal(message, "deliver", at, number), id))
             return None
         counts = c.decision.event == "accept"
         started = index in c.started
         state = SENDING if started else QUEUED
-        sheet.opened.append((id, endpoint, party, state, started, 0, at, at, size, counts, documents, patience, None))
+        waits = documents, patience, None, stages, 0, 0
+        sheet.opened.append((id, endpoint, party, state, started, 0, at, at, size, counts, *waits))
         shown = headers(message, number, type, planned.disposition, planned.refers_to)
         sent = Parcel(parcel.name, parcel.body, shown)
         return Delivery(
@@ -335,7 +339,7 @@ class Hot:
         states, delivered, moved, ended, touched = [], [], [], [], []
         for outcome in outcomes:
             id = delivery_id(*outcome.delivery.id)
-            state, documents, patience, counts, attempts = known.get(id, ("ANSWERED", 0, None, 0, 0))
+            state, documents, patience, counts, attempts, stages, place = known.get(id, GONE)
             if state == "QUEUED" and attempts < outcome.delivery.attempts:
                 state = "SENDING"  # it was claimed while the disk couldn't be written
             if state != "SENDING":
@@ -351,8 +355,10 @@ class Hot:
             if state == "DELIVERED" and not documents:
                 ended.append((id,))
             else:
-                deadline = outcome.at + patience if state == "DELIVERED" and patience else None
-                moved.append((STATE[state], outcome.delivery.attempts, outcome.due_at, deadline, id))
+                waits = outcome.at + patience if state == "DELIVERED" and patience else None
+                if stages and state == "DELIVERED":
+                    waits = deadline(read(self._db.text(stages), patience), place, outcome.at)
+                moved.append((STATE[state], outcome.delivery.attempts, outcome.due_at, waits, id))
             if counts and state in ("DELIVERED", "FAILED"):
                 touched.append(outcome.delivery.message)
         many = self._db.connection.executemany
@@ -362,14 +368,12 @@ class Hot:
         finished = self._answers.finish(touched, outcomes[0].at if outcomes else 0)
         return [Settled(s, finished.get(o.delivery.message, "")) for s, o in zip(states, outcomes, strict=True)]
 
-    def _open(self, ids: Sequence[int]) -> dict[int, tuple[str, int, int | None, int, int]]:
-        found: dict[int, tuple[str, int, int | None, int, int]] = {}
+    def _open(self, ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
+        found: dict[int, tuple[Any, ...]] = {}
         for start in range(0, len(ids), MOST):
             part = ids[start : start + MOST]
-            query = (
-                "SELECT id, state, documents, patience, counts, attempts FROM delivery"
-                f" WHERE id IN ({marks(len(part))})"
-            )
+            columns = "id, state, documents, patience, counts, attempts, stages, max(heard, told)"
+            query = f"SELECT {columns} FROM delivery WHERE id IN ({marks(len(part))})"
             for id, state, *more in self._db.connection.execute(query, part):
                 found[id] = (STATES[state], *more)
         return found

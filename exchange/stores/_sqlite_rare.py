@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,14 +13,16 @@ from exchange.errors import InvalidTransition, NotFound, Refused
 from exchange.instants import ID_BITS, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
 from exchange.model import Arrival, Delivery
-from exchange.ports import Backlog, Change, Changed, Generation, Overdue
+from exchange.ports import LAST, Backlog, Change, Changed, Generation, Overdue
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, day_bounds, delivery_id, split_id
+from exchange.stores._stages import Stages, deadline, read
 from exchange.stores._words import STATE, STATES
 
 POISON: Final = 3  # deaths of a worker after which a person must look
 UNKNOWN = {"code": "SWX-3030", "en": "the outcome is unknown: the switch stopped", "zh": "结果未知：交换机曾停止"}
+OVERDUE = {"code": "SWX-3040", "en": "the receipt is overdue", "zh": "回执超时未到"}
 POISONED = {"code": "SWX-2030", "en": "the switch died three times sending this", "zh": "投递时交换机三次异常退出"}
 
 
@@ -120,17 +123,46 @@ class Rare:
 
     def _overdue(self, now: Instant) -> Overdue:
         rows = self._execute(
-            "SELECT id, party FROM delivery WHERE deadline BETWEEN 1 AND ? LIMIT 10000", (now,)
+            "SELECT id, party, deadline, patience, stages, heard, told FROM delivery WHERE deadline <= ? LIMIT 10000",
+            (now,),
         ).fetchall()
-        missing = []
-        for id, party in rows:
-            message, number = split_id(id)
-            self._execute("UPDATE delivery SET deadline = -deadline WHERE id = ?", (id,))
-            detail = {"code": "SWX-3040", "en": "the receipt is overdue", "zh": "回执超时未到"}
-            self._db.journal(message, "overdue", now, number, detail)
-            missing.append((message, self._db.text(party)))
-        counts = self._execute("SELECT party, count(*) FROM delivery WHERE deadline < 0 GROUP BY party").fetchall()
-        return Overdue(missing, self._answers.expire(now), {self._db.text(party): count for party, count in counts})
+        late = [
+            (split_id(id)[0], self._db.text(party), stage)
+            for id, party, *waiting in rows
+            for stage in self._tell(id, now, *waiting)
+        ]
+        return Overdue(late, self._answers.expire(now), self._missing())
+
+    def _stages(self, stages: int | None, patience: int | None) -> Stages:
+        return read(self._db.text(stages) if stages is not None else "", patience)
+
+    def _tell(
+        self, id: int, now: Instant, due: Instant, patience: int | None, stages: int | None, heard: int, told: int
+    ) -> list[str]:
+        """Journal every stage of a delivery that is overdue and wasn't told; return them."""
+        waits, place = self._stages(stages, patience), max(heard, told)
+        since, late = due - waits[place][1], []
+        while place < len(waits) and since + waits[place][1] <= now:
+            stage = waits[place][0]
+            detail = dict(OVERDUE) if stage == LAST else _overdue(stage)
+            self._db.journal(split_id(id)[0], "overdue", now, split_id(id)[1], detail)
+            late.append(stage)
+            place += 1
+        due_next = deadline(waits, place, since)
+        self._execute("UPDATE delivery SET told = ?, deadline = ? WHERE id = ?", (place, due_next, id))
+        return late
+
+    def _missing(self) -> dict[tuple[str, str], int]:
+        """Count what is missing now, by party and stage."""
+        counts: Counter[tuple[str, str]] = Counter()
+        rows = self._execute(
+            "SELECT party, stages, patience, heard, told, count(*) FROM delivery WHERE told > heard"
+            " GROUP BY party, stages, patience, heard, told"
+        )
+        for party, stages, patience, heard, told, count in rows:
+            for stage, _ in self._stages(stages, patience)[heard:told]:
+                counts[self._db.text(party), stage] += count
+        return dict(counts)
 
     def retain(self, asked: Sequence[int]) -> list[int]:
         """Drop days that are over and hold nothing open; return how many. Their large payloads go at the next look."""
@@ -166,6 +198,7 @@ class Rare:
         self._execute("DELETE FROM partition WHERE kind = ? AND number = ?", (kind, number))
         if kind == "day":
             self._execute("DELETE FROM delivery WHERE id >= ? AND id < ?", day_bounds(number))
+            self._execute("DELETE FROM heard WHERE delivery >= ? AND delivery < ?", day_bounds(number))
             self._execute(
                 "DELETE FROM parked WHERE message >= ? AND message < ?", (number << ID_BITS, (number + 1) << ID_BITS)
             )
@@ -193,7 +226,8 @@ class Rare:
             self._execute("DELETE FROM delivery WHERE id = ?", (id,))
         else:
             self._execute(
-                "UPDATE delivery SET state = ?, due_at = ?, deadline = NULL WHERE id = ?", (STATE[state], change.at, id)
+                "UPDATE delivery SET state = ?, due_at = ?, deadline = NULL, told = 0 WHERE id = ?",
+                (STATE[state], change.at, id),
             )
         self._db.journal(change.message, event, change.at, number, {"reason": change.reason}, change.actor)
 
@@ -258,7 +292,7 @@ class Rare:
         for number in numbers:
             self._execute(
                 "INSERT OR IGNORE INTO delivery"
-                " SELECT id, endpoint, party, ?, 0, 0, ?, ?, size, ?, documents, patience, NULL"
+                " SELECT id, endpoint, party, ?, 0, 0, ?, ?, size, ?, documents, patience, NULL, stages, 0, 0"
                 f" FROM planned_{self._rows.day(change.message)} WHERE id = ?",
                 (STATE["QUEUED"], change.at, change.at, counts, delivery_id(change.message, number)),
             )
@@ -326,6 +360,15 @@ class Rare:
 
     def _operation(self, at: Instant, actor: str, verb: str, subject: str, reason: str) -> None:
         self._execute("INSERT INTO operation VALUES (?,?,?,?,?)", (at, actor, verb, subject, reason))
+
+
+def _overdue(stage: str) -> dict[str, str]:
+    return {
+        "code": "SWX-3041",
+        "stage": stage,
+        "en": f"no receipt of stage {stage!r} came in time",
+        "zh": f"“{stage}”环节的回执超时未到",
+    }
 
 
 def _refused(change: Change, state: str) -> Refused:

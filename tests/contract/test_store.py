@@ -396,9 +396,9 @@ async def test_a_missing_receipt_is_told_once(make: Callable[..., Any]) -> None:
         assert (await bench.store.overdue(bench.clock())).receipts == []
         bench.clock.move(61)
         late = await bench.store.overdue(bench.clock())
-        assert (late.receipts, late.missing) == ([(cause.id, "CUSTOMS")], {"CUSTOMS": 1})
+        assert (late.receipts, late.missing) == ([(cause.id, "CUSTOMS", "last")], {("CUSTOMS", "last"): 1})
         late = await bench.store.overdue(bench.clock())
-        assert (late.receipts, late.missing) == ([], {"CUSTOMS": 1})
+        assert (late.receipts, late.missing) == ([], {("CUSTOMS", "last"): 1})
 
 
 async def test_a_deferred_delivery_counts_its_attempts(make: Callable[..., Any]) -> None:

@@ -204,7 +204,8 @@ def installed(home: Path, broker: Broker) -> Iterator[Installation]:
 @contextmanager
 def customs(installation: Installation, *arguments: str) -> Iterator[None]:
     """Run the simulated customs at the other end of the queues."""
-    command = [sys.executable, "-m", "simulators.customs", "--amqp", installation.broker.url, "--pace", "0"]
+    program = [sys.executable, "-m", "simulators.authority", "customs.yaml"]
+    command = [*program, "--amqp", installation.broker.url, "--pace", "0"]
     queues = ("--consume", installation.to_customs, "--publish", installation.from_customs)
     process = subprocess.Popen(
         [*command, *queues, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,

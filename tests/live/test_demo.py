@@ -1,4 +1,4 @@
-"""``make run``: the demonstration as people start it, and the simulated customs behind a real broker."""
+"""``make run``: the demonstration as people start it, and a simulated authority behind a real broker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = (
-    "order.xml", "payment.xml", "waybill.xml", "inventory.xml", "inventory-sm2.xml", "inventory-disorder.xml",
+    "order.xml", "payment.xml", "waybill.xml", "inventory.xml", "inventory-sm2.xml", "container.edi",
+    "container-refused.edi", "dangerous-goods.edi", "inventory-disorder.xml",
     "orders-in-one.xml", "order-gb18030.xml", "order-invalid.xml", "payment-invalid.xml", "order-cut-off.xml",
     "order-again.xml", "order-sent-back.xml", "payment-failed.xml", "waybill-twice.xml",
 )  # fmt: skip
@@ -84,11 +85,15 @@ def test_once_every_sample_ends_as_it_must_and_nothing_is_left_behind(tmp_path: 
     with demo(tmp_path, "--once") as process:
         told = ended(process)
     assert process.returncode == 0, told
-    assert "15 of 15 samples ended as they must" in told
+    assert "18 of 18 samples ended as they must" in told
     for name in SAMPLES:
         assert f" {name} " in told
     assert "800 放行 released" in told
     assert "100 海关退单 refused by customs" in told
+    assert re.search(r"container\.edi +COPINO +DEMO-HAULIER SFTP +AP 接受 accepted", told)
+    assert re.search(r"CODECO_\w+\.edi +CODECO +DEMO-TERMINAL folder +COMPLETED", told)
+    assert re.search(r"dangerous-goods\.edi +IFTDGN +DEMO-CARRIER HTTPS +AP 接受 accepted", told)
+    assert not re.search(r"DEMO-CUSTOMS folder", told), "receipts are told with what they answer"
     assert "共 3 处错误 3 mistakes" in told
     assert "\x1b" not in told
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +115,9 @@ def test_a_folder_that_was_named_is_kept_with_receipts_refusals_and_log(tmp_path
     assert shared[0] & shared[1], "no file of customs' answered two enterprises"
     assert '"event":"switch.stopped"' in (folder / "switchd.log").read_text()
     assert '"level":"error"' not in (folder / "switchd.log").read_text()
-    assert (folder / "customs.log").read_text() == ""
+    assert [(folder / f"{name}.log").read_text() for name in ("customs", "terminal", "maritime")] == [""] * 3
+    kinds = {path.name.partition("_")[0] for path in (folder / "boxes/demo-haulier/InBox").iterdir()}
+    assert kinds == {"Successed", "CONTRL", "APERAK", "CODECO"}
     with demo(tmp_path, "--once", "--folder", str(folder)) as process:
         assert "isn't empty" in ended(process)
     assert process.returncode == 1
@@ -192,7 +199,7 @@ def test_a_demonstration_that_is_killed_takes_its_children_with_it(tmp_path: Pat
 
 def test_the_table_of_the_demonstration_passes_its_own_tests() -> None:
     told = run("switchctl routes test routes.yaml")
-    assert [test["passed"] for test in told] == [True] * 4
+    assert [test["passed"] for test in told] == [True] * 7
 
 
 # -- customs behind a broker -------------------------------------------------------------------------------------
@@ -203,7 +210,8 @@ def test_customs_takes_from_a_queue_and_answers_into_another(rabbitmq: Broker) -
     command = [
         sys.executable,
         "-m",
-        "simulators.customs",
+        "simulators.authority",
+        "customs.yaml",
         "--amqp",
         rabbitmq.url,
         "--consume",
@@ -238,7 +246,8 @@ def test_customs_whose_broker_is_not_there_says_so_in_one_line() -> None:
     command = [
         sys.executable,
         "-m",
-        "simulators.customs",
+        "simulators.authority",
+        "customs.yaml",
         "--amqp",
         "amqp://127.0.0.1:1",
         "--consume",

@@ -15,15 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificate
 
 from exchange import catalogue
-from simulators import _customs_rules
-from simulators.customs import Customs
+from simulators._authority_engine import Authority
+from simulators.authority import rules_of
 from tests import pki
 from tests.daemon import NOON, SAMPLES, House, running
 
 TYPES = catalogue.load()
 FAMILY = [type for type in TYPES.types.values() if type.spec.folder == SAMPLES.parent.parent]
 ROUTES = (Path(__file__).parent / "cross-border" / "routes.yaml").read_text("utf-8")
-RULES = _customs_rules.load()
+DESK = rules_of("customs.yaml").desks[0]
+RULES = {name: DESK.filled(rules) for rules in DESK.types for name in rules.takes}
 QUEUES = ("customs-queue", "bonded-queue", "b2b-queue")
 
 
@@ -31,9 +32,10 @@ def unsigned(name: str) -> bytes:
     return re.sub(rb"\s*<ds:Signature .*</ds:Signature>", b"", (SAMPLES / f"{name}.xml").read_bytes(), flags=re.DOTALL)
 
 
-def customs() -> Customs:
+def customs() -> Authority:
     certificate = load_pem_x509_certificate((pki.shared() / "rsa.crt").read_bytes())
-    return Customs(rules=RULES, types=TYPES, certificates=[certificate.public_bytes(Encoding.DER)], later=True)
+    signer = certificate.public_bytes(Encoding.DER)
+    return Authority(rules=rules_of("customs.yaml"), types=TYPES, certificates=[signer], later=True)
 
 
 def sent(house: House) -> list[tuple[str, Any]]:
@@ -42,7 +44,7 @@ def sent(house: House) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", sorted(type.name for type in FAMILY if type.kind == "declaration"))
 async def test_a_declaration_goes_to_customs_and_every_receipt_comes_home(name: str, tmp_path: Path) -> None:
-    rules = RULES.types[name]
+    rules = RULES[name]
     async with running(tmp_path, ROUTES) as house:
         id = await house.give("ent1-box", unsigned(f"{name}--minimal"), f"{name}.xml")
         await house.settle()
@@ -56,14 +58,14 @@ async def test_a_declaration_goes_to_customs_and_every_receipt_comes_home(name: 
     assert own.name.startswith(f"Successed_{name}")
     assert [parcel.read() for parcel in home] == [receipt.body for receipt in receipts]
     assert [receipt.type for receipt in receipts] == [
-        *[rules.receipt] * len(RULES.courses[rules.course]),
-        *[later.receipt for later in rules.later],
+        *[rules.receipt] * len(DESK.courses[rules.course]),
+        *[later.form for later in rules.later],
     ]
     assert life["state"] == "COMPLETED"
     assert {d["state"] for d in life["deliveries"] if d["disposition"] == "message"} == {"ANSWERED"}
     told = [line["meaning"]["zh"] for line in life["journal"] if line.get("receipt")]
-    assert told[: len(RULES.courses[rules.course])] == [
-        TYPES.code(TYPES.types[rules.receipt], step.status).zh for step in RULES.courses[rules.course]
+    assert told[: len(DESK.courses[rules.course])] == [
+        TYPES.code(TYPES.types[rules.receipt], step.status).zh for step in DESK.courses[rules.course]
     ]
     assert "未知状态" not in told or name == "CEB701Message", "no list of decState is published"
     if name == "CEB621Message":

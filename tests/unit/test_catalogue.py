@@ -282,6 +282,13 @@ def test_two_types_of_one_name_are_a_mistake_in_whatever_families(copied: Path) 
     assert told.endswith("ceb/CEB311Message.yaml is called the same")
 
 
+def test_a_stage_with_a_deadline_must_be_one_that_receipts_speak_of_and_come_before_the_end(copied: Path) -> None:
+    edit(copied, "CEB311Message.yaml", lambda text: f"{text}\ndeadlines: {{prot: 60, customs: 1800, port: 5}}\n")
+    (unknown, late) = problems(copied)
+    assert unknown.endswith("no receipt speaks of a stage 'prot', did you mean 'port'?")
+    assert late.endswith("deadlines.customs: must be less than deadline_seconds, 1800")
+
+
 def test_every_mistake_between_files_is_listed_with_its_place(copied: Path) -> None:
     edit(copied, "CEB311Message.yaml", lambda text: text.replace("[CEB312Message,", "[CEB31Message, CEB411Message,"))
     edit(copied, "CEB411Message.yaml", lambda text: text.replace("name: CEB411Message}", "name: CEB311Message}"))

@@ -184,11 +184,11 @@ def test_seventy_thousand_endpoints_are_two_hundred_and_the_rest() -> None:
     assert shown["switch_queue_oldest_age_seconds{endpoint=other}"] == 69_999
 
 
-def test_missing_receipts_are_shown_by_party() -> None:
-    missing = {f"party{n}": 1 for n in range(300)} | {"CUSTOMS": 12}
+def test_missing_receipts_are_shown_by_party_and_stage() -> None:
+    missing = {(f"party{n}", "last"): 1 for n in range(300)} | {("CUSTOMS", "port"): 12}
     shown = samples(metrics_with(missing=lambda: missing))
-    assert shown["switch_receipts_missing{party=CUSTOMS}"] == 12
-    assert shown["switch_receipts_missing{party=other}"] == 101
+    assert shown["switch_receipts_missing{party=CUSTOMS}{stage=port}"] == 12
+    assert shown["switch_receipts_missing{party=other}{stage=other}"] == 101
 
 
 def test_the_condition_of_the_process_is_shown(tmp_path: Path) -> None:

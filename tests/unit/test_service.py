@@ -12,7 +12,9 @@ import pytest
 
 from exchange.errors import ConfigurationError, NotFound, StoreError
 from exchange.instants import SECOND
-from tests.daemon import ROUTES, Clock, Gate, Stuck, answer, order, running, switchd_yaml
+from simulators._authority_engine import Authority
+from simulators.authority import rules_of
+from tests.daemon import NOON, ROUTES, Clock, Gate, Stuck, answer, inventory, order, running, switchd_yaml
 
 BROKEN = ROUTES.replace("to: [customs-queue]}\n  - {name: inv", "too: [customs-quue]}\n  - {name: inv")
 
@@ -76,16 +78,39 @@ async def test_a_customs_that_is_silent_raises_an_alarm_once_and_settles_nothing
         for _ in range(3):
             await house.pass_time(2)
         (alarm,) = house.logged("receipt.missed")
-        assert (alarm["id"], alarm["party"], alarm["code"], alarm["level"]) == (id, "CUSTOMS", "SWX-3040", "warning")
+        assert (alarm["id"], alarm["party"], alarm["stage"], alarm["level"]) == (id, "CUSTOMS", "last", "warning")
+        assert alarm["code"] == "SWX-3040"
         (line,) = await house.told(id, "overdue")
         assert (line["en"], line["zh"]) == ("the receipt is overdue", "回执超时未到")
-        assert (await house.ask("status"))["receipts_missing"] == {"CUSTOMS": 1}
+        assert (await house.ask("status"))["receipts_missing"] == {"CUSTOMS": {"last": 1}}
         assert await house.state(id) == "ACCEPTED"
         await house.give("customs-queue", answer(1), "r.xml")
         await house.settle()
         await house.pass_time(1)
         assert await house.state(id) == "COMPLETED"
         assert (await house.ask("status"))["receipts_missing"] == {}
+
+
+async def test_each_stage_that_is_silent_raises_an_alarm_of_its_own_until_it_speaks(tmp_path: Path) -> None:
+    async with running(tmp_path) as house:
+        id = await house.give("ent1-box", inventory(1))
+        await house.settle()
+        await house.pass_time(301)
+        await house.pass_time(1500)
+        alarms = [(line["id"], line["stage"], line["code"]) for line in house.logged("receipt.missed")]
+        assert alarms == [(id, "port", "SWX-3041"), (id, "customs", "SWX-3041")]
+        assert (await house.ask("status"))["receipts_missing"] == {"CUSTOMS": {"port": 1, "customs": 1}}
+        told = [line["stage"] for line in await house.told(id, "overdue")]
+        assert told == ["port", "customs"]
+        shown = house.daemon.metrics.text().decode()
+        assert 'switch_receipts_missing{party="CUSTOMS",stage="port"} 1.0' in shown
+        sent = house.sent("customs-queue")[0].read()
+        for receipt in Authority(rules=rules_of("customs.yaml"), types=house.daemon.catalogue).answer(sent, NOON)[:3]:
+            await house.give("customs-queue", receipt.body, receipt.name)
+        await house.settle()
+        await house.pass_time(1)
+        assert (await house.ask("status"))["receipts_missing"] == {}
+        assert await house.state(id) == "ACCEPTED", "it isn't released yet"
 
 
 async def test_an_alarm_that_was_raised_is_not_raised_again_after_a_restart(tmp_path: Path) -> None:
@@ -97,7 +122,7 @@ async def test_an_alarm_that_was_raised_is_not_raised_again_after_a_restart(tmp_
     async with running(tmp_path, clock=clock) as house:
         await house.pass_time(1)
         assert house.logged("receipt.missed") == []
-        assert (await house.ask("status"))["receipts_missing"] == {"CUSTOMS": 1}
+        assert (await house.ask("status"))["receipts_missing"] == {"CUSTOMS": {"last": 1}}
 
 
 async def test_a_receipt_whose_cause_never_comes_is_held_and_still_joins(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The simulated customs: what it answers, in which form, and every way in which it misbehaves."""
+"""Simulated authorities: what they answer, in which form, and every way in which they misbehave."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ from exchange.instants import SECOND
 from exchange.signing.profiles import named
 from exchange.signing.xmldsig import assemble, prepare
 from exchange.tokens.software import KeyFiles, Software
-from simulators import _customs_rules
-from simulators._customs_files import Receipt, Return
-from simulators._customs_lines import FolderLine
-from simulators.customs import Customs, serve
+from simulators import _authority_rules
+from simulators._authority_engine import Authority
+from simulators._authority_lines import FolderLine
+from simulators._authority_writing import Receipt, Return
+from simulators.authority import rules_of, serve
 from tests import pki
 
 NOON = 1_795_320_000 * SECOND  # 2026-11-22T12:00:00+08:00
 TYPES = catalogue.load()
-RULES = _customs_rules.load()
+RULES = rules_of("customs.yaml")
+DESK = RULES.desks[0]
 SAMPLES = catalogue.SCHEMAS / "customs" / "ceb" / "samples"
 CEB = "{http://www.chinaport.gov.cn/ceb}"
-DECLARATIONS = sorted(RULES.types)
+RULED = {name: DESK.filled(rules) for rules in DESK.types for name in rules.takes}
+DECLARATIONS = sorted(RULED)
 
 
-def customs(**options: Any) -> Customs:
-    return Customs(rules=RULES, types=TYPES, **options)
+def customs(**options: Any) -> Authority:
+    return Authority(rules=RULES, types=TYPES, **options)
 
 
 def sample(name: str, ending: str = "", guid: str = "") -> bytes:
@@ -66,9 +69,9 @@ def test_every_declaration_of_the_family_is_answered_by_the_type_that_its_yaml_n
     family = {name: type for name, type in TYPES.types.items() if type.spec.folder == SAMPLES.parent}
     assert {name for name, type in family.items() if type.kind == "declaration"} == set(DECLARATIONS)
     for name in DECLARATIONS:
-        assert RULES.types[name].receipt == family[name].answered_by[0]
-        last = RULES.courses[RULES.types[name].course][-1].status
-        assert TYPES.code(family[RULES.types[name].receipt], last).terminal
+        assert RULED[name].receipt == family[name].answered_by[0]
+        last = DESK.courses[RULED[name].course][-1].status
+        assert TYPES.code(family[RULED[name].receipt], last).terminal
 
 
 # -- the normal course -------------------------------------------------------------------------------------------
@@ -78,7 +81,7 @@ def test_every_declaration_of_the_family_is_answered_by_the_type_that_its_yaml_n
 def test_every_receipt_of_the_normal_course_is_valid_and_has_the_keys_of_what_it_answers(name: str) -> None:
     body = sample(name)
     receipts = customs().answer(body, NOON)
-    course = RULES.courses[RULES.types[name].course]
+    course = DESK.courses[RULED[name].course]
     assert statuses(receipts) == [step.status for step in course]
     assert [receipt.at for receipt in receipts] == [NOON + round(step.after * SECOND) for step in course]
     (asked,) = keys_of(body)
@@ -102,7 +105,7 @@ def test_documents_with_few_fields_and_messages_with_several_documents_are_answe
 @pytest.mark.parametrize(("name", "expected"), [("CEB621Message", ["816", "818"]), ("CEB701Message", ["792"])])
 def test_tax_bills_and_results_of_summaries_follow_where_they_are_asked_for(name: str, expected: list[str]) -> None:
     receipts = customs(later=True).answer(sample(name), NOON)
-    course = len(RULES.courses[RULES.types[name].course])
+    course = len(DESK.courses[RULED[name].course])
     assert [receipt.type[3:6] for receipt in receipts[course:]] == expected
     given = keys_of(receipts[course - 1].body)[0]
     for receipt in receipts[course:]:
@@ -206,7 +209,7 @@ def test_a_refusal_has_the_text_of_a_real_one() -> None:
         refused = customs().answer(sample(name, "-REJ"), NOON)[-1]
         require_valid(refused)
         texts = re.findall("<returnInfo>(.*?)<", refused.body.decode())
-        assert set(texts) <= set(RULES.types[name].refusals)
+        assert set(texts) <= set(RULED[name].refusals)
 
 
 def test_by_chance_a_share_of_documents_is_misbehaved_about_and_the_seed_decides_which() -> None:
@@ -229,7 +232,7 @@ def test_an_ending_comes_before_chance() -> None:
 # -- several in one file -----------------------------------------------------------------------------------------
 
 
-def orders(count: int, **options: Any) -> tuple[Customs, list[Return]]:
+def orders(count: int, **options: Any) -> tuple[Authority, list[Return]]:
     some = customs(**options)
     guids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(count)]
     return some, [
@@ -335,11 +338,23 @@ def test_what_breaks_its_format_is_answered_with_a_format_receipt_that_encloses_
     assert enclosed.split() == "".join(c for c in body.decode(errors="replace") if c != "\0").split()
 
 
-def test_rules_that_name_an_unknown_course_are_refused(tmp_path: Path) -> None:
-    wrong = tmp_path / "customs.yaml"
-    wrong.write_text(_customs_rules.RULES.read_text("utf-8").replace("course: released", "course: relased"), "utf-8")
-    with pytest.raises(ConfigurationError, match="no course is called relased"):
-        _customs_rules.load(wrong)
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (("course: released", "course: relased"), "no course is called 'relased'"),
+        (("form: CEB900Message", "form: CEB900"), "no form is called 'CEB900'"),
+        (("asks: [orderNo]", "asks: [order]"), "no value is called 'order'"),
+        (("takes: CEB303Message", "takes: CEB303"), "the catalogue has no type 'CEB303'"),
+        (("copNo: DeliveryHead/copNo", "copNo: DeliveryHead//copNo"), "'DeliveryHead//copNo' is no path"),
+        (("writer: acknowledge}", "}"), "write 'file' or 'writer'"),
+    ],
+)
+def test_rules_with_a_mistake_are_refused(tmp_path: Path, wrong: tuple[str, str], told: str) -> None:
+    text = (Path(_authority_rules.__file__).parent / "customs.yaml").read_text("utf-8")
+    assert wrong[0] in text
+    (tmp_path / "customs.yaml").write_text(text.replace(*wrong), "utf-8")
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        Authority(rules=rules_of(str(tmp_path / "customs.yaml")), types=TYPES)
 
 
 # -- the program -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where the simulated customs stands: two directories, or two queues of a broker."""
+"""Where a simulated authority stands: two directories, or two queues of a broker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import pika
 from pika.exceptions import AMQPError
 
-from simulators._customs_files import Receipt
+from simulators._authority_writing import Receipt
 
 TICK_SECONDS: Final = 0.1
 UNFINISHED: Final = (".tmp", ".temp", ".part")
@@ -99,9 +99,8 @@ class AmqpLine:
     def put(self, receipt: Receipt) -> None:
         """See ``Line``."""
         properties = self._properties(
-            content_type="application/xml",
             delivery_mode=2,
-            message_id=receipt.name.removesuffix(".xml"),
+            message_id=receipt.name.rpartition(".")[0],
             type=receipt.type,
             headers={"file-name": receipt.name},
         )
