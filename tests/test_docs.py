@@ -16,7 +16,7 @@ from docs import run
 
 ROOT = Path(__file__).parent.parent
 READER_HAS = ("bash", "curl", "openssl", "sftp", "ssh-keygen")
-AT_ONCE = 3  # pages that run beside each other, and beside other tests
+AT_ONCE = 2  # pages that run beside each other, and beside other tests
 PAGES = [page for kind in ("tutorials", "how-to") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
 CHINESE = [page for page in PAGES if page.name.endswith(".zh.md")]
 RUN = [page for page in PAGES if page not in CHINESE]

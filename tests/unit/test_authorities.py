@@ -68,7 +68,7 @@ def test_containers_of_one_list_are_reported_together_and_counted() -> None:
     require_valid(report)
     require_valid(status)
     assert re.findall(rb"EQD\+CN\+(\w+)'\nRFF\+BN:(\w+)'", report.body) == [
-        (b"TSTU0000011", b"TESTBOOK01"), (b"TSTU0000027", b"TESTBOOK02"),
+        (b"TSTU0000014", b"TESTBOOK01"), (b"TSTU0000027", b"TESTBOOK02"),
     ]  # fmt: skip
     assert b"BGM+46+" in report.body, "it was a loading order"
     assert b"CNT+16:2'" in report.body

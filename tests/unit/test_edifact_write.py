@@ -124,7 +124,7 @@ def test_segments_belong_to_the_groups_that_the_structure_has() -> None:
         ],
     )
     assert [group.lines[0] for group in whole.parts("EQD")] == [15, 17, 21]
-    assert [segment[2][0][0] for segment in whole.named("EQD")] == ["TSTU0000011", "TSTU0000027", "TSTU0000032"]
+    assert [segment[2][0][0] for segment in whole.named("EQD")] == ["TSTU0000014", "TSTU0000020", "TSTU0000035"]
 
 
 def test_a_segment_that_may_not_stand_where_it_does_stays_in_the_group_around_it() -> None:
