@@ -34,7 +34,7 @@ A type's YAML (this one is complete; models in ``exchange.formats``)::
     containers: [A/B/ID]             # where all container numbers stand: a wrong check digit is warned of (SWX-1471)
     signature: optional              # none | optional | required: an enveloped ds:Signature, last child of the root
     behind_signature: [ExtendMessage]  # ... but for these, which stand behind it where they are there at all
-    answered_by: [CEB312Message]     # of a declaration: which receipts it waits for
+    answered_by: [CEB312Message]     # of a declaration: which receipts it waits for; these then answer it
     deadline_seconds: 1800           # after which a missing receipt raises an alarm: the one that ends the waiting
     deadlines: {port: 60}            # the same for earlier stages (see codes.yaml) that must be heard of by then
     answers:                         # of a receipt

@@ -145,7 +145,19 @@ def survey(directories: Sequence[Path], formats: Mapping[str, Format]) -> tuple[
     problems += _common_mistakes(known, list(known.values()), broken)
     good = [entry for name, entry in known.items() if name not in broken]
     types = [_compiled(entry, formats[entry.file.format], problems) for entry in good]
-    return [type for type in types if type], problems
+    return _linked([type for type in types if type]), problems
+
+
+def _linked(types: Sequence[MessageType]) -> list[MessageType]:
+    """Let receipts answer every type that says so, too: a new type needs no change of what answers it."""
+    asking: dict[str, list[str]] = defaultdict(list)
+    for type in types:
+        for receipt in type.answered_by:
+            asking[receipt].append(type.name)
+    return [
+        evolve(type, answers=tuple(dict.fromkeys((*type.answers, *asking[type.name])))) if type.answers else type
+        for type in types
+    ]
 
 
 def _additions(directory: Path, problems: list[str]) -> Iterator[Added]:

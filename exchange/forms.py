@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,9 +40,14 @@ class Formed:
     unsigned: list[tuple[Arrival, TokenError]] = field(factory=list)
 
 
-def slow(decision: Decision, table: RoutingTable) -> bool:
-    """Tell whether a step that a decision asks for must not run on the reactor."""
-    return any(table.steps[name].step.slow for planned in decision.planned for name in planned.steps)
+def slow(decision: Decision, table: RoutingTable, size: int) -> bool:
+    """Tell whether a step that a decision asks for, of a payload of *size* bytes, must not run on the reactor."""
+    return any(_slow(table.steps[name], size) for planned in decision.planned for name in planned.steps)
+
+
+def _slow(named: Named, size: int) -> bool:
+    step: Any = named.step
+    return step.slow or size > getattr(step, "slow_over", size)
 
 
 async def form(
@@ -126,7 +131,8 @@ async def _transformed(
             continue
         steps = [table.steps[name] for name in planned.steps]
         try:
-            forms[i] = await _applied(forms.get(i, e.arrival.parcel), steps, about(e, planned, table, at), worker)
+            parcel = forms.get(i, e.arrival.parcel)
+            forms[i] = await _applied(parcel, steps, about(e, planned, table, at), worker, table.generation)
         except (Rejected, Held) as why:
             forms.clear()
             return e, again(e, _as_asked(why, planned.on_failure))
@@ -163,13 +169,14 @@ def _as_asked(why: Rejected | Held, on_failure: str) -> Rejected | Held:
     return why if isinstance(why, Held) else Held(why.en, why.zh, code=why.code)
 
 
-async def _applied(parcel: Parcel, steps: Sequence[Named], about: About, worker: Worker) -> Parcel:
+async def _applied(parcel: Parcel, steps: Sequence[Named], about: About, worker: Worker, generation: int) -> Parcel:
     for named in steps:
-        if not named.step.slow:
+        if not _slow(named, parcel.size):
             parcel = apply(parcel, [named], about)
             continue
         plain = evolve(about, type=evolve(about.type, spec=None))  # the format's instructions stay here
-        row = named.name, named.kind, named.version, named.options.model_dump_json(by_alias=True), str(named.folder)
+        options = named.options.model_dump_json(by_alias=True)
+        row = generation, named.name, named.kind, named.version, options, str(named.folder)
         try:
             parcel = await worker.run(apply_there, row, parcel, plain, seconds=SECONDS, attempts=1)
         except TimeoutError:
@@ -180,14 +187,14 @@ async def _applied(parcel: Parcel, steps: Sequence[Named], about: About, worker:
     return parcel
 
 
-def apply_there(row: tuple[str, str, str, str, str], parcel: Parcel, about: About) -> Parcel:
+def apply_there(row: tuple[int, str, str, str, str, str], parcel: Parcel, about: About) -> Parcel:
     """Apply one step in the worker process, where it is made anew once."""
     return apply(parcel, [made(*row)], about)
 
 
-@cache
-def made(name: str, kind: str, version: str, options: str, folder: str) -> Named:
-    """Make a step from what its row says."""
+@lru_cache(256)
+def made(generation: int, name: str, kind: str, version: str, options: str, folder: str) -> Named:
+    """Make a step from what its row says; anew for each generation of the table, for the files it names may change."""
     step: Any = plugins.load("steps", kind)
     read = step.Options.model_validate_json(options)
     return Named(name, kind, version, read, Path(folder), step(read, Path(folder)))

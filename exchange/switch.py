@@ -287,7 +287,7 @@ class Switch:
             name = _name(e)
             if name and name in self._forming:
                 self._forming[name].setdefault(e.arrival.id, e.arrival)
-            elif name and slow(decision, table):
+            elif name and slow(decision, table, e.arrival.parcel.size):
                 self._forming[name] = {e.arrival.id: None}
                 self._spawn(self.patiently(partial(self._finish_apart, name, (e, decision), table)))
             else:

@@ -18,6 +18,7 @@ from exchange.formats._edifact_envelope import Interchange, Message, Payload
 from exchange.formats._edifact_text import CHARSETS, DEFAULT, Element, Separators, component
 from exchange.model import Finding
 
+INVALID_VALUE, MISSING = "12", "13"  # of 0085
 UNANSWERED: Final = frozenset(("CONTRL", "APERAK"))
 ASKED: Final[Mapping[str, str]] = {"1": "7", "2": "8"}  # acknowledgement request (0031) -> action where all is well
 MOST_SEGMENTS: Final = 999  # UCS in a message
@@ -137,18 +138,23 @@ def _message(message: Message, found: list[tuple[Finding, re.Match[str]]]) -> It
         if one not in own:
             by_segment[max(1, (one[0].line or 0) - message.line + 1)].append(one)
     for position, errors in sorted(by_segment.items())[:MOST_SEGMENTS]:
-        segment = next((finding.rule for finding, at in errors if not at["element"]), "")
+        segment = next((_code(finding) for finding, at in errors if not at["element"]), "")
         yield [_one("UCS"), _one(str(position)), *([_one(segment)] if segment else [])]
         for finding, at in [one for one in errors if one[1]["element"]][:MOST_ELEMENTS]:
-            yield [_one("UCD"), _one(finding.rule), _place(at)]
+            yield [_one("UCD"), _one(_code(finding)), _place(at)]
 
 
 def _error(one: tuple[Finding, re.Match[str]]) -> list[Element]:
     """Return code, service segment and place (0085, 0135, S011) of an error in the envelope."""
     finding, at = one
     tag = at["tag"] or ("UNH" if at["message"] else "UNB")
-    error = [_one(finding.rule), _one(tag if tag in _SERVICE else "UNB")]
+    error = [_one(_code(finding)), _one(tag if tag in _SERVICE else "UNB")]
     return [*error, _place(at)] if at["element"] else error
+
+
+def _code(finding: Finding) -> str:
+    """Return the code (0085) of a finding: EDIFACT's own are called so; others are what a map misses, or can't take."""
+    return finding.rule if finding.rule.isdigit() else MISSING if finding.rule == "required" else INVALID_VALUE
 
 
 def _place(at: re.Match[str]) -> Element:

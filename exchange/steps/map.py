@@ -93,6 +93,7 @@ class Map:
     """A map in a route."""
 
     Options: ClassVar[type[Strict]] = MapOptions
+    slow_over: Final = 64 * 1024  # bytes: some milliseconds of work
 
     def __init__(self, options: MapOptions, folder: Path) -> None:
         """Find and compile the map. Raises ValueError with every mistake."""
