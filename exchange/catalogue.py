@@ -76,7 +76,7 @@ in the XSD, as its documentation: ``订单编号 / order number``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -85,7 +85,9 @@ from typing import Final
 from attrs import evolve, frozen
 
 from exchange import plugins
-from exchange.cataloguefile import Code, Spec, code_in, read_types
+from exchange.alike import SHOWN, filed
+from exchange.cataloguefile import Spec, read_types
+from exchange.codesfile import Code, code_in
 from exchange.envelopes import Wrapped, opening
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
@@ -100,7 +102,6 @@ from exchange.model import Envelope, Finding, MessageType
 __all__ = ["SCHEMAS", "Catalogue", "Code", "Sample", "Spec", "explain", "load"]
 
 SCHEMAS: Final = Path(__file__).parent.parent / "schemas"
-SHOWN: Final = 64  # characters of what a message claims that an error repeats
 
 
 @frozen
@@ -110,61 +111,6 @@ class Sample:
     type: str
     path: Path
     code: str = ""
-
-
-Place = tuple[str, bool]  # a path, and whether it is enough that something is there
-
-
-@frozen
-class _Alike:
-    """Types that begin alike; *probe* reads at once what tells them apart, if anything does."""
-
-    types: Sequence[MessageType]
-    places: Sequence[Place] = ()
-    probe: Callable[[Opened], Sequence[str]] | None = None
-    groups: Sequence[tuple[tuple[int, ...], Mapping[tuple[str, ...], Sequence[MessageType]]]] = ()
-
-    def fitting(self, opened: Opened) -> Sequence[MessageType]:
-        """Return the types that a message may be of; first those that are asked for the most."""
-        if self.probe is None:
-            return self.types
-        said = self.probe(opened)
-        return [
-            type for where, known in self.groups for type in known.get(tuple([said[number] for number in where]), ())
-        ]
-
-    def said(self, opened: Opened) -> str:
-        """Return what a message says at the places."""
-        texts = self.probe(opened) if self.probe else ()
-        return ", ".join(f"{path} {text[:SHOWN]!r}" for (path, _), text in zip(self.places, texts, strict=True))
-
-
-def _filed(types: Iterable[MessageType]) -> dict[str, _Alike]:
-    """File types under the keys that their messages begin with."""
-    alike: dict[str, list[MessageType]] = {}
-    for type in types:
-        for key in dict.fromkeys(type.spec.format.root_key(way) for way in type.spec.file.root.ways()):
-            alike.setdefault(key, []).append(type)
-    return {key: _told_apart(members) for key, members in alike.items()}
-
-
-def _told_apart(types: Sequence[MessageType]) -> _Alike:
-    asked: dict[tuple[Place, ...], dict[tuple[str, ...], list[MessageType]]] = {}
-    for type in types:
-        marks = type.spec.file.root.marks
-        group = asked.setdefault(tuple((path, text == "*") for path, text in marks), {})
-        group.setdefault(tuple(text for _, text in marks), []).append(type)
-    places = list(dict.fromkeys(place for group in asked for place in group))
-    if not places:
-        return _Alike(types)
-    groups = sorted(asked.items(), key=lambda item: len(item[0]), reverse=True)
-    roots = [type.spec.file.root for type in types]
-    return _Alike(
-        types,
-        places,
-        types[0].spec.format.probe(roots, places),
-        [(tuple(places.index(place) for place in group), known) for group, known in groups],
-    )
 
 
 class Catalogue:
@@ -179,7 +125,7 @@ class Catalogue:
         self._formats = formats
         self._schemas: dict[tuple[Path, bool], Schema] = {}
         self._deciding: dict[tuple[str, str, bool], Schema] = {}  # the same by type and edition: paths are slow to join
-        self._by_key = _filed(types.values())
+        self._by_key = filed(types.values())
 
     # -- the path of one message
 

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from exchange.codesfile import ANY, Code, CodesFile, answer
 from exchange.editions import SUFFIX, Added, AddedFile, edition_mistakes, left_out, same_day, timeline
 from exchange.errors import ConfigurationError
-from exchange.formats import Answers, Edition, Format, Reader, Status, Title, TypeFile
-from exchange.model import Answer, MessageType
+from exchange.formats import Answers, Edition, Format, Reader, Title, TypeFile
+from exchange.model import MessageType
 from exchange.ports import Strict
 from exchange.yamlfile import Document, read, suggest
 
 NOT_TYPES: Final = ("family.yaml", "codes.yaml")
-ANY: Final = "*"  # stands for every code that isn't listed
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -35,37 +35,6 @@ class FamilyFile(Strict):
     personal: frozenset[str] = frozenset()
     caseless: frozenset[str] = frozenset()
     receipt_shape: str = "json"
-
-
-class ErrorRow(Strict):
-    """What a negative code says."""
-
-    zh: str
-    en: str
-
-
-class CodesFile(Strict):
-    """What the codes in a family's receipts mean; *tables* are for types that say something of their own."""
-
-    status: dict[str, Status] = Field(default_factory=dict)
-    tables: dict[str, dict[str, Status]] = Field(default_factory=dict)
-    errors: dict[str, ErrorRow] = Field(default_factory=dict)
-
-    def table(self, name: str) -> dict[str, Status] | None:
-        """Return a table by the name that a type's YAML gives it."""
-        return self.status if name == "status" else self.tables.get(name)
-
-
-@frozen
-class Code:
-    """What a regime's own code means in receipts of one type."""
-
-    code: str
-    stage: str
-    outcome: str  # pending | accepted | released | rejected | error
-    terminal: bool
-    zh: str
-    en: str
 
 
 @frozen
@@ -80,29 +49,6 @@ class Spec:
     personal: frozenset[str] = frozenset()
     any_version: bool = False
     editions: Sequence[Edition] = ()  # the published schemas as a timeline, oldest first
-
-
-def code_in(codes: Mapping[str, Code], code: str) -> Code:
-    """Look a code up; one that nobody told us of passes as pending, a negative one as an error that ends it."""
-    known = codes.get(code)
-    if known is not None:
-        return known
-    if (other := codes.get(ANY)) is not None:
-        return evolve(other, code=code)
-    if code.startswith("-"):
-        return Code(code, "port", "error", True, "处理异常", "could not be processed")
-    return Code(code, "", "pending", False, "未知状态", "unknown status")
-
-
-def _answer(codes: Mapping[str, Code], exact: int, code: str, text: str) -> Answer:
-    """Read an answer; the code that its text begins with counts before the other, where we were told of it."""
-    known = codes.get(text[:exact]) if exact else None
-    if known is None:
-        known = code_in(codes, code)
-    return Answer(known.code, known.stage, known.outcome, known.terminal, text)
-
-
-# -- reading -----------------------------------------------------------------------------------------------------
 
 
 @frozen
@@ -361,7 +307,7 @@ def _compiled(entry: _Entry, format: Format, problems: list[str]) -> MessageType
     codes = _codes(entry.codes, file.answers) if file.answers else {}
     exact = file.answers.text_code if file.answers else 0
     try:
-        reader = format.reader(file, entry.family.caseless, partial(_answer, codes, exact))
+        reader = format.reader(file, entry.family.caseless, partial(answer, codes, exact))
     except ValueError as why:
         problems += [
             entry.document.problem(find(entry.document.data, path), f"{path!r} is no path") for path in why.args

@@ -19,8 +19,9 @@ from exchange.envelopes import opening
 from exchange.errors import ExchangeError, Held, Rejected, TokenError
 from exchange.explaining import Worker
 from exchange.instants import Instant
-from exchange.intake import Examined, plan
+from exchange.intake import Examined
 from exchange.model import Arrival, Decision, Parcel, Planned, Route
+from exchange.planning import plan
 from exchange.ports import Token
 from exchange.routing import RoutingTable
 from exchange.signing.sealing import Seal, seal

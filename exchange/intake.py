@@ -28,13 +28,12 @@ from exchange.model import (
     Question,
     Route,
 )
+from exchange.planning import SIGNED, business_keys, plan
 from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
 
 SHOWN: Final = 80  # characters of the codes that a warning lists
-SIGNED: Final = "xml"  # the format that carries signatures
-UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
 
 
 @frozen
@@ -235,7 +234,7 @@ def _form(
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
     sender = table.parties[message.sender]
     (receiver, route), *more = _routed(message, sender, table)
-    keys = _business_keys(message.envelope)
+    keys = business_keys(message.envelope)
     planned, routes = plan(message, sender, receiver, route, table, keys), route.name
     if more:  # what is the same for several receivers goes once
         every = [*planned, *(one for copy in more for one in plan(message, sender, *copy, table, keys))]
@@ -275,79 +274,6 @@ def _routed(message: Message, sender: Party, table: RoutingTable) -> list[tuple[
             f"没有路由接收 {sender.code} 的 {message.type.name}：请补充路由，再恢复本报文",
         )
     return [(receivers[0] if receivers else "", route)]
-
-
-def plan(
-    message: Message, sender: Party, receiver: str, route: Route, table: RoutingTable, keys: tuple[str, ...]
-) -> list[Planned]:
-    """Plan the deliveries of one copy by its route. Raises Held or Rejected where it can't be sealed."""
-    sign, key = _sealing(message, route, sender)
-    planned = []
-    for name in route.to:
-        steps = route.steps.get(name, route.steps.get("", ())) if route.steps else ()
-        if sign and message.envelope.wrappers and not table.bares(steps):
-            raise _sealed_in_vain(route)
-        planned.append(
-            Planned(
-                name,
-                table.endpoints[name].party,
-                sign=sign,
-                key=key,
-                expects_receipt=message.type.expects_receipt,
-                deadline_seconds=message.type.deadline_seconds,
-                deadlines=message.type.deadlines,
-                keys=keys,
-                mailbox=table.has_mailbox(name),
-                steps=steps,
-                receiver=receiver,
-                on_failure=route.on_failure,
-            )
-        )
-    return planned
-
-
-def _sealed_in_vain(route: Route) -> Held:
-    return Held(
-        f"route {route.name!r} signs, but the message came in an envelope, and a signature goes inside: let its steps "
-        "begin with one that unwraps, then release this message",
-        f"路由 {route.name!r} 要求签名，但报文装在信封中，签名须在信封之内：请让其步骤以拆封开始，再恢复本报文",
-        code="SWX-2072",
-    )
-
-
-def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
-    """Return the profile and key to seal with; nothing for what is signed already or needn't be."""
-    if message.envelope.signed:
-        return "", ""
-    if not route.sign:
-        if message.type.signature == "required":
-            raise BadSignature(
-                f"{message.type.name} must be signed: sign it, or ask for signing by the platform",
-                f"{message.type.name} 必须签名：请签名后重报，或申请由平台代签",
-                code="SWX-1031",
-            )
-        return "", ""
-    if message.type.format != SIGNED:
-        raise Held(
-            f"route {route.name!r} signs, but {message.type.name} can't carry a signature: correct the route, "
-            "then release this message",
-            f"路由 {route.name!r} 要求签名，但 {message.type.name} 无法携带签名：请更正路由，再恢复本报文",
-            code="SWX-2071",
-        )
-    key = route.key or sender.signing_key
-    if not key:
-        raise Held(
-            f"route {route.name!r} signs, but {sender.code} has no signing key: give it one, then release this message",
-            f"路由 {route.name!r} 要求签名，但 {sender.code} 没有签名密钥：请配置密钥，再恢复本报文",
-            code="SWX-2070",
-        )
-    return route.sign, key
-
-
-def _business_keys(envelope: Envelope) -> tuple[str, ...]:
-    """Return what this message must not overtake, nor be overtaken by, on its way to one endpoint."""
-    keys = (f"{name}:{value}" for document in envelope.documents for name, value in document.keys.items())
-    return tuple(dict.fromkeys(key for key in keys if not key.startswith(f"{UNORDERED}:")))
 
 
 def _seen_before(message: Message, twin: int, digest: bytes, table: RoutingTable, at: Instant) -> Decision:

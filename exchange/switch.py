@@ -56,8 +56,8 @@ class Limits:
 class Switch:
     """One worker's take-sort-send loop over one store.
 
-    *explain* finds everything wrong with an invalid payload, off the reactor; *held* is what operators put on hold.
-    Another *catalogue* may be put in at any time: each message is judged by one.
+    *explain* finds everything wrong with an invalid payload, off the reactor; *held* is what operators put on hold;
+    another *catalogue* may be put in at any time.
     """
 
     def __init__(
@@ -73,8 +73,7 @@ class Switch:
         meter: Meter,
         limits: Limits = Limits(),
     ) -> None:
-        self._store, self.catalogue, self._token = store, catalogue, token
-        self.sending = sending
+        self._store, self.catalogue, self._token, self.sending = store, catalogue, token, sending
         self.worker = Worker()  # for slow steps
         self._explain = explain
         self._now, self._log, self._meter, self._limits = now, log, meter, limits

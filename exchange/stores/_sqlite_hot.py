@@ -39,7 +39,7 @@ from exchange.stores._words import STATE, STATES
 
 MOST: Final = 500  # parameters in one query
 LEFT: Final = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}
-QUEUED, SENDING = STATE["QUEUED"], STATE["SENDING"]
+RECEIVED, QUEUED, SENDING = STATE["RECEIVED"], STATE["QUEUED"], STATE["SENDING"]
 
 
 def marks(count: int) -> str:
@@ -88,8 +88,7 @@ class Hot:
             arrivals.append(Arrival(message, at, endpoint.name, endpoint.party, parcel))
             kept.append((dictionary, body))
         self._insert_messages(arrivals, kept)
-        received = STATE["RECEIVED"]
-        insert(self._db.connection, "INSERT INTO pending (message, state)", [(a.id, received) for a in arrivals])
+        insert(self._db.connection, "INSERT INTO pending (message, state)", [(a.id, RECEIVED) for a in arrivals])
         return arrivals
 
     def _insert_messages(self, arrivals: Sequence[Arrival], kept: Sequence[tuple[int | None, bytes | None]]) -> None:
@@ -158,8 +157,7 @@ class Hot:
         for start in range(0, len(messages), MOST):
             part = messages[start : start + MOST]
             query = f"SELECT message, state, code FROM pending WHERE message IN ({marks(len(part))})"
-            for message, state, code in self._db.connection.execute(query, part):
-                found[message] = (STATES[state], code)
+            found |= {message: (STATES[s], code) for message, s, code in self._db.connection.execute(query, part)}
         return found
 
     def _write(self, c: Conclusion, state: str, again: bool, sheet: Sheet) -> Concluded:
@@ -347,9 +345,8 @@ class Hot:
                 continue
             state = step(DELIVERY, state, outcome.event)
             states.append(state)
-            seq = self._db.journal(
-                outcome.delivery.message, outcome.event, outcome.at, outcome.delivery.number, _told(outcome)
-            )
+            sent = outcome.delivery
+            seq = self._db.journal(sent.message, outcome.event, outcome.at, sent.number, _told(outcome))
             if state == "DELIVERED":
                 delivered.append((self._db.number(outcome.delivery.endpoint), seq, id))
             if state == "DELIVERED" and not documents:
@@ -374,8 +371,7 @@ class Hot:
             part = ids[start : start + MOST]
             columns = "id, state, documents, patience, counts, attempts, stages, max(heard, told)"
             query = f"SELECT {columns} FROM delivery WHERE id IN ({marks(len(part))})"
-            for id, state, *more in self._db.connection.execute(query, part):
-                found[id] = (STATES[state], *more)
+            found |= {id: (STATES[s], *more) for id, s, *more in self._db.connection.execute(query, part)}
         return found
 
     def _note_outgoing(self, delivered: Sequence[tuple[int, int, int]]) -> None:
