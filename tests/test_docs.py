@@ -6,6 +6,7 @@ import doctest
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,12 +34,12 @@ def named(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
 ) -> Iterator[Mapping[Path, Future[None]]]:
     """Start every page that a test of this run asks for."""
     if absent := [name for name in READER_HAS if not shutil.which(name)]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"pages can't be run without {', '.join(absent)}")
-    home = tmp_path_factory.mktemp("docs")
+    home = Path(tempfile.mkdtemp(prefix="docs-"))  # short: the path of a socket in it mustn't be long
     specs = [getattr(item, "callspec", None) for item in request.session.items if "runs" in item.fixturenames]  # type: ignore[attr-defined]
     pages = sorted((spec.params["page"] for spec in specs if spec), key=_size, reverse=True)  # the longest first
     run.make_office(home / "office")
