@@ -7,7 +7,6 @@ which a table is published, kept and compared.
 
 from __future__ import annotations
 
-import base64
 import glob
 import os
 import re
@@ -24,6 +23,7 @@ from exchange.model import Agreement, Endpoint, MessageType, Party, Route
 from exchange.ports import Strict
 from exchange.retry import Policy
 from exchange.routing import RoutingTable
+from exchange.signing.certificates import from_file
 from exchange.stepsfile import StepRow, add_step, misplaced_steps
 from exchange.yamlfile import Document, read, suggest
 
@@ -259,13 +259,14 @@ class _Builder:
         return [f"id {name!r} belongs to party {owner!r} already" for name, owner in found.items() if owner != row.code]
 
     def _party(self, row: PartyRow, problems: list[str]) -> Party:
-        certificates = []
+        certificates: list[bytes] = []
         for name in row.certificates:
             try:
-                certificates.append(_der(self._folder / name))
-            except (OSError, ValueError) as why:
-                reason = getattr(why, "strerror", None) or why
-                problems.append(f"certificate {name!r} can't be read: {reason}")
+                certificates += from_file((self._folder / name).read_bytes())
+            except OSError as why:
+                problems.append(f"certificate {name!r} can't be read: {why.strerror}")
+            except ConfigurationError as why:
+                problems += [f"certificate {name!r}: {problem}" for problem in why.problems]
         agreement = Agreement(**row.agreement.model_dump())
         return Party(
             row.code, row.role, row.name, row.ids, "active", tuple(certificates), row.signing_key, agreement
@@ -393,10 +394,3 @@ def _conditions(match: _Match) -> dict[str, tuple[str, ...]]:
     plain = {name: getattr(match, name) for name in ("type", "role", "sender", "receiver")}
     every = plain | {f"where.{name}": values for name, values in match.where.items()}
     return {name: (v,) if isinstance(v, str) else v for name, v in every.items() if v}
-
-
-def _der(path: Path) -> bytes:
-    """Return the DER of a certificate file, PEM or DER."""
-    body = path.read_bytes()
-    pem = re.search(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", body, re.DOTALL)
-    return base64.b64decode(pem[1]) if pem else body
