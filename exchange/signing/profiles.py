@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Final
 
 from attrs import frozen
-from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from exchange.errors import ConfigurationError
+from exchange.tokens.sm2 import sm3
 
 _W3C: Final = "http://www.w3.org/2000/09/xmldsig#"
 _RFC6931: Final = "http://www.w3.org/2001/04/xmldsig-more#"
@@ -31,12 +31,6 @@ def _sha1(data: bytes) -> bytes:
 
 def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
-
-
-def _sm3(data: bytes) -> bytes:
-    digest = Hash(SM3())  # hashlib has SM3 only where the system's OpenSSL has
-    digest.update(data)
-    return digest.finalize()
 
 
 @frozen
@@ -53,7 +47,7 @@ class Profile:
 _TABLE: Final = (
     Profile("ceb-sm2", "sm2-sm3", _W3C + "sm2-sm3", _W3C + "sha1", _sha1),
     Profile("ceb-rsa-sha1", "rsa-sha1", _W3C + "rsa-sha1", _W3C + "sha1", _sha1),
-    Profile("chinaport-2022-sm2", "sm2-sm3", _CHINAPORT + "sm2-sm3", _CHINAPORT + "sm3", _sm3),
+    Profile("chinaport-2022-sm2", "sm2-sm3", _CHINAPORT + "sm2-sm3", _CHINAPORT + "sm3", sm3),
     Profile("rsa-sha256", "rsa-sha256", _RFC6931 + "rsa-sha256", _XMLENC + "sha256", _sha256),
     Profile("ecdsa-sha256", "ecdsa-sha256", _RFC6931 + "ecdsa-sha256", _XMLENC + "sha256", _sha256),
 )

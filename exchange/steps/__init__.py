@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from attrs import frozen
 
 from exchange.errors import Held, Rejected
-from exchange.instants import Instant
+from exchange.instants import Instant, show_id, show_instant
 from exchange.model import Envelope, MessageType, Parcel, Party
 from exchange.ports import Strict
 
@@ -28,6 +28,17 @@ class About:
     receiver: Party | None  # whose endpoint the delivery is for
     at: Instant
     message: int = 0  # id of the message
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return what maps and stylesheets may write into what they make, as text."""
+        receiver = self.receiver
+        return {
+            "id": self.envelope.own_id,
+            "message": show_id(self.message),
+            "at": show_instant(self.at),
+            "receiver": (receiver.ids[0] if receiver.ids else receiver.code) if receiver else "",
+        }
 
 
 class Step(Protocol):

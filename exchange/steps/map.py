@@ -69,7 +69,6 @@ from pydantic import Field
 
 from exchange.errors import ConfigurationError, Rejected
 from exchange.formats import Text
-from exchange.instants import show_id, show_instant
 from exchange.model import Finding, Parcel
 from exchange.ports import Strict
 from exchange.steps import About
@@ -124,15 +123,7 @@ def transformed(map: Compiled, values: Mapping[str, str], parcel: Parcel, about:
     """Run a map. Raises Rejected."""
     source, target = map.source, map.target
     opened = source.format.open(parcel.read())
-    receiver = about.receiver
-    facts = {
-        **values,
-        "id": about.envelope.own_id,
-        "message": show_id(about.message),
-        "at": show_instant(about.at),
-        "receiver": (receiver.ids[0] if receiver.ids else receiver.code) if receiver else "",
-        "digest": parcel.digest.hex()[:DIGEST],
-    }
+    facts = {**values, **about.facts, "digest": parcel.digest.hex()[:DIGEST]}
     run, here = Run(source, facts, map.zone, [source.root(opened)]), target.root()
     for line in map.lines:
         line.run(run, here)

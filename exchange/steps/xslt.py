@@ -29,7 +29,6 @@ from pydantic import Field
 from exchange.errors import Rejected
 from exchange.formats import Text
 from exchange.formats._xml_parse import parse
-from exchange.instants import show_id, show_instant
 from exchange.model import Parcel
 from exchange.ports import Strict
 from exchange.steps import About
@@ -98,14 +97,7 @@ class Xslt:
     def apply(self, parcel: Parcel, about: About) -> Parcel:
         """Return what the stylesheet makes of a parcel. Raises Rejected."""
         root = parse(parcel.read())
-        receiver = about.receiver
-        facts = {
-            "id": about.envelope.own_id,
-            "message": show_id(about.message),
-            "at": show_instant(about.at),
-            "receiver": (receiver.ids[0] if receiver.ids else receiver.code) if receiver else "",
-            "type": about.type.name,
-        }
+        facts = {**about.facts, "type": about.type.name}
         said: dict[str, Any] = {name: etree.XSLT.strparam(text) for name, text in facts.items()}
         bound = _size() + LIMIT_MEMORY
         try:

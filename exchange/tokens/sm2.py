@@ -87,14 +87,15 @@ class Hasher:
 
     def __init__(self, point: bytes, user_id: bytes = USER_ID) -> None:
         head = (8 * len(user_id)).to_bytes(2, "big") + user_id + _CURVE + point[1:]
-        self._signer = _sm3(head)
+        self._signer = sm3(head)
 
     def __call__(self, data: bytes) -> bytes:
         """Return the 32 bytes that stand for *data*."""
-        return _sm3(self._signer + data)
+        return sm3(self._signer + data)
 
 
-def _sm3(data: bytes) -> bytes:
+def sm3(data: bytes) -> bytes:
+    """Return the SM3 digest (GB/T 32905); hashlib has it only where the system's OpenSSL has."""
     digest = Hash(SM3())
     digest.update(data)
     return digest.finalize()
@@ -185,7 +186,7 @@ class Key:
         try:
             crypto.EVP_MD_CTX_set_pkey_ctx(digest, context)
             named = crypto.EVP_PKEY_CTX_set1_id(context, user_id, len(user_id)) == 1
-            if not (named and start(digest, None, crypto.EVP_sm3(), None, self._handle) == 1):
+            if not (named and start(digest, None, crypto.EVPsm3(), None, self._handle) == 1):
                 raise TokenError(
                     "libcrypto can't start an SM2 signature", "libcrypto 无法开始 SM2 签名", code="SWX-5050"
                 )
