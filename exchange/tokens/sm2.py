@@ -186,7 +186,7 @@ class Key:
         try:
             crypto.EVP_MD_CTX_set_pkey_ctx(digest, context)
             named = crypto.EVP_PKEY_CTX_set1_id(context, user_id, len(user_id)) == 1
-            if not (named and start(digest, None, crypto.EVPsm3(), None, self._handle) == 1):
+            if not (named and start(digest, None, crypto.EVP_sm3(), None, self._handle) == 1):
                 raise TokenError(
                     "libcrypto can't start an SM2 signature", "libcrypto 无法开始 SM2 签名", code="SWX-5050"
                 )
