@@ -40,7 +40,7 @@ def explain(payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[s
     namespace = etree.QName(root).namespace or ""
     found: dict[Fault, None] = {}
     structured: set[Any] = set()
-    for error in _schema(file, unsigned, namespace).iter_errors(root):
+    for error in schema_of(file, unsigned=unsigned, namespace=namespace).iter_errors(root):
         if isinstance(error, xmlschema.XMLSchemaChildrenValidationError):
             if error.elem in structured:
                 continue
@@ -68,7 +68,8 @@ def _of_stream(stream: Stream, file: Path, unsigned: bool, personal: frozenset[s
 
 
 @cache
-def _schema(file: Path, unsigned: bool, namespace: str) -> xmlschema.XMLSchema:
+def schema_of(file: Path, *, unsigned: bool = False, namespace: str = "") -> xmlschema.XMLSchema:
+    """Compile an XSD by xmlschema. Raises XMLSchemaException, OSError."""
     text = etree.tostring(schema_tree(file, unsigned=unsigned, namespace=namespace), encoding="unicode")
     return xmlschema.XMLSchema(text, base_url=file.parent.as_uri(), allow="local")
 

@@ -15,7 +15,7 @@ import xmlschema
 from lxml import etree
 
 from exchange.formats import TypeFile
-from exchange.formats._xml_explain import _schema
+from exchange.formats._xml_explain import schema_of
 from exchange.formats._xml_schema import XSD, adapts, compiled
 from exchange.yamlfile import suggest
 
@@ -100,7 +100,7 @@ def mistakes(file: Path) -> list[str]:
     except ValueError as why:
         return _of_libxml2(file) or [f"{file}:1:1: {why}: {CURE}"]
     try:
-        _schema(file, False, "")
+        schema_of(file)
     except (xmlschema.XMLSchemaException, OSError) as why:
         return [f"{file}:1:1: messages that break it can't be explained: {str(why).partition(chr(10))[0]}: {CURE}"]
     return []
@@ -151,7 +151,7 @@ def unknown(file: Path, type: TypeFile) -> list[str]:
 def _root(file: Path, type: TypeFile) -> Any:
     tree = etree.parse(file)
     for namespace in (type.root.namespace, *type.root.other_namespaces):
-        schema = _schema(file, False, namespace if adapts(tree) else "")
+        schema = schema_of(file, namespace=namespace if adapts(tree) else "")
         name = f"{{{namespace}}}{type.root.name}" if namespace else type.root.name
         if (element := schema.maps.elements.get(name)) is not None:
             return element

@@ -1,48 +1,48 @@
 """What an XSD says about the places of a map: which there are, and which must be filled in.
 
-Only what maps need: names, occurrences and types, in the file and those it includes. Whether a value is right is for
-the compiled schema to say.
+Whether a value is right is for the compiled schema to say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import xmlschema
 from attrs import frozen
-from lxml import etree
+from xmlschema.validators import XsdGroup
 
-from exchange.formats._xml_schema import XSD, local
+from exchange.formats._xml_explain import schema_of
+from exchange.formats._xml_schema import local
 
 ANY: Final = "*"
 SIGNATURE: Final = "Signature"  # put in later, by those who sign
-_GROUPS: Final = (f"{XSD}sequence", f"{XSD}all", f"{XSD}choice")
-_BASES: Final = (f"{XSD}complexContent", f"{XSD}simpleContent", f"{XSD}extension", f"{XSD}restriction")
 
 
 @frozen
 class _Part:
-    """A child or an attribute (with @) of an element."""
+    """A child or an attribute (with @) of an element; *declared* is xmlschema's."""
 
     required: bool
-    node: etree._Element
+    declared: Any = None
 
 
 Parts = Mapping[str, _Part]
 
 
 class Xsd:
-    """The elements of one root."""
+    """The elements of one root. Raises ValueError where there is no such root, or the file is no schema."""
 
     def __init__(self, file: Path, root: str) -> None:
-        self._named: dict[tuple[str, str], etree._Element] = {}
-        self._read(file, set())
-        found = self._named.get((f"{XSD}element", root))
-        if found is None:
+        try:
+            elements = schema_of(file.resolve()).elements.values()
+        except (xmlschema.XMLSchemaException, OSError, ValueError) as why:
+            raise ValueError(f"{file.name}: {why}") from None
+        found = [element for element in elements if element.local_name == root]
+        if not found:
             raise ValueError(f"{file.name} has no element {root!r}")
-        self._root = found
-        self._known: dict[tuple[str, ...], Parts] = {}
+        self._known: dict[tuple[str, ...], Parts] = {(): dict(_inside(found[0]))}
 
     def knows(self, path: Sequence[str]) -> bool:
         """Tell whether there can be something at a path of names; the last may be an attribute, with @."""
@@ -66,60 +66,31 @@ class Xsd:
         )
         return sorted("/".join(path) for path in found if path not in filled)
 
-    def _read(self, file: Path, seen: set[Path]) -> None:
-        if file in seen:
-            return
-        seen.add(file)
-        try:
-            root = etree.parse(file).getroot()
-        except (etree.LxmlError, OSError) as why:
-            raise ValueError(f"{file.name}: {why}") from None
-        for node in root.iterchildren(f"{XSD}*"):
-            if node.tag == f"{XSD}include":
-                self._read(file.parent / node.get("schemaLocation", ""), seen)
-            self._named.setdefault((str(node.tag), node.get("name", "")), node)
-
     def _parts(self, path: tuple[str, ...]) -> Parts:
         known = self._known.get(path)
         if known is None:
-            node = self._root if not path else self._parts(path[:-1])[path[-1]].node
-            known = self._known[path] = dict(self._inside(self._type(node), True))
+            known = self._known[path] = dict(_inside(self._parts(path[:-1])[path[-1]].declared))
         return known
 
-    def _type(self, element: etree._Element) -> etree._Element | None:
-        """Return the complex type of an element."""
-        if ref := element.get("ref"):
-            found = self._named.get((f"{XSD}element", _bare(ref)))
-            return None if found is None else self._type(found)
-        if name := element.get("type"):
-            return self._named.get((f"{XSD}complexType", _bare(name)))
-        return next(element.iterchildren(f"{XSD}complexType"), None)
 
-    def _inside(self, node: etree._Element | None, required: bool) -> Iterator[tuple[str, _Part]]:
-        if node is None:
-            return
-        base = node.get("base")
-        if base and node.tag == f"{XSD}extension":
-            yield from self._inside(self._named.get((f"{XSD}complexType", _bare(base))), required)
-        for child in node.iterchildren(f"{XSD}*"):
-            must = required and child.get("minOccurs", "1") != "0"
-            if child.tag in _GROUPS:
-                yield from self._inside(child, must and child.tag != _GROUPS[2])
-            elif child.tag in _BASES:
-                yield from self._inside(child, required)
-            elif child.tag in (f"{XSD}group", f"{XSD}attributeGroup"):
-                yield from self._inside(self._named.get((str(child.tag), _bare(child.get("ref", "")))), must)
-            elif child.tag == f"{XSD}any":
-                yield ANY, _Part(False, child)
-            elif child.tag == f"{XSD}element":
-                yield _bare(child.get("ref", "") or child.get("name", "")), _Part(must, child)
-            elif child.tag == f"{XSD}attribute":
-                yield (
-                    f"@{_bare(child.get('ref', '') or child.get('name', ''))}",
-                    _Part(child.get("use") == "required", child),
-                )
+def _inside(element: Any) -> Iterator[tuple[str, _Part]]:
+    """Yield what may stand in an element, and its attributes."""
+    if element is None:
+        return
+    content = element.type.content
+    if isinstance(content, XsdGroup):
+        yield from _particles(content, content.model != "choice")
+    for name, attribute in element.attributes.items():
+        if name is not None:  # else it stands for whatever attribute
+            yield f"@{local(name)}", _Part(attribute.use == "required")
 
 
-def _bare(name: str) -> str:
-    """Return a name without its prefix."""
-    return local(name).rpartition(":")[2]
+def _particles(group: Any, required: bool) -> Iterator[tuple[str, _Part]]:
+    for one in group:
+        must = required and one.min_occurs > 0
+        if isinstance(one, XsdGroup):
+            yield from _particles(one, must and one.model != "choice")
+        elif isinstance(one, xmlschema.XsdElement):
+            yield one.local_name, _Part(must, one)
+        else:
+            yield ANY, _Part(False)
