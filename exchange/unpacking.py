@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
+from exchange.archives import danger
 from exchange.errors import ConfigurationError
 
 FILES: Final = 5_000
 BYTES: Final = 256 * 1024 * 1024
 CHUNK: Final = 1024 * 1024
-_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_WHY: Final = {
+    "outside": "leads out of the archive: nothing of it is taken",
+    "link": "is a link: nothing of it is taken",
+    "encrypted": "is encrypted: unpack it first, and name the folder",
+}
 
 
 @contextmanager
@@ -75,13 +78,9 @@ def _refused(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
     if len(entries) > FILES:
         yield f"holds more than {FILES} files"
     for entry in entries:
-        path = PurePosixPath(entry.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or _DRIVE.match(entry.filename):
-            yield f"{entry.filename!r} leads out of the archive: nothing of it is taken"
-        elif stat.S_ISLNK(entry.external_attr >> 16):
-            yield f"{entry.filename!r} is a link: nothing of it is taken"
-        elif entry.flag_bits & 1:
-            yield f"{entry.filename!r} is encrypted: unpack it first, and name the folder"
+        why = "outside" if "\\" in entry.filename else danger(entry)
+        if why:
+            yield f"{entry.filename!r} {_WHY[why]}"
 
 
 def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int) -> int:

@@ -8,7 +8,6 @@ names and sizes are looked at. What only somebody with bad intentions packs is r
 from __future__ import annotations
 
 import io
-import re
 import struct
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Final
 
+from exchange.archives import danger, listed
 from exchange.envelopes import Label, Wrapped
 from exchange.envelopes import _codes as codes
 from exchange.envelopes._parts import read_whole
@@ -38,7 +38,6 @@ _BROKEN: Final = (
     zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError,
     NotImplementedError, RuntimeError, OSError,
 )  # fmt: skip
-_DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 
 class Options(Strict):
@@ -99,11 +98,10 @@ def _opened(payload: bytes) -> Wrapped | None:
 
 def _refuse_directory(payload: bytes) -> None:
     """Refuse what zipfile would need much memory for before it looks at a single entry."""
-    at = payload.rfind(_END, max(0, len(payload) - 66_000))
-    if at < 0 or len(payload) < at + 22:
+    found = listed(payload)
+    if found is None:
         raise codes.no_package("its end is missing, the transfer broke off", "缺少结尾，传输可能中断")
-    count, size = struct.unpack_from("<HI", payload, at + 10)
-    if count > LIMIT_ENTRIES or size > LIMIT_DIRECTORY or b"PK\x06\x07" in payload[max(0, at - 20) : at]:
+    if found[0] > LIMIT_ENTRIES or found[1] > LIMIT_DIRECTORY:
         raise codes.dangerous(f"it has more than {LIMIT_ENTRIES} entries", f"条目超过 {LIMIT_ENTRIES} 个")
 
 
@@ -124,13 +122,13 @@ def _refuse_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
 
 def _refuse_entry(entry: zipfile.ZipInfo) -> None:
     shown = _shown(entry)[:80]
-    name = entry.orig_filename.replace("\\", "/")
-    if name.startswith("/") or _DRIVE.match(name) or ".." in name.split("/") or "\0" in name:
+    name, why = entry.orig_filename, danger(entry)
+    if why == "outside":
         raise codes.dangerous(f"{shown!r} leads out of the folder", f"条目 {shown!r} 指向目录之外")
-    if entry.flag_bits & 0x1:
-        raise codes.no_package(f"{shown!r} is encrypted", f"条目 {shown!r} 已加密")
-    if (entry.external_attr >> 16) & 0o170000 == 0o120000:
+    if why == "link":
         raise codes.dangerous(f"{shown!r} is a link", f"条目 {shown!r} 是链接")
+    if why == "encrypted":
+        raise codes.no_package(f"{shown!r} is encrypted", f"条目 {shown!r} 已加密")
     if name.lower().endswith(_ARCHIVES):
         raise codes.dangerous(f"{shown!r} is a package inside the package", f"条目 {shown!r} 是嵌套的压缩包")
     if name.lower().endswith(_PROGRAMS):

@@ -20,6 +20,7 @@ from xml.parsers import expat
 
 from attrs import define, field
 
+from exchange.archives import listed
 from exchange.errors import Unreadable
 from exchange.formats._table_rows import (
     LIMIT_CELL,
@@ -44,7 +45,6 @@ LIMIT_DEPTH: Final = 32
 CHUNK: Final = 64 * 1024
 EXACT: Final = 15  # digits that Excel keeps of a number
 
-_END_OF_ZIP: Final = b"PK\x05\x06"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _NOT_A_DATE = re.compile(r"\"[^\"]*\"|\[[^\]]*\]|\\.|_.")  # what stands for itself in a number format
 _DATES: Final = frozenset({*range(14, 23), *range(27, 37), 45, 46, 47, *range(50, 59)})  # built-in formats
@@ -77,9 +77,8 @@ def rows(payload: bytes) -> Rows:
 
 def _refuse_directory(payload: bytes) -> None:
     """Refuse what zipfile would need much memory for before it looks at a single part."""
-    at = payload.rfind(_END_OF_ZIP, max(0, len(payload) - 66_000))
-    size = int.from_bytes(payload[at + 12 : at + 16], "little") if at >= 0 else 0
-    if size > LIMIT_DIRECTORY or b"PK\x06\x07" in payload[max(0, at - 20) : max(0, at)]:
+    found = listed(payload)
+    if found is not None and found[1] > LIMIT_DIRECTORY:
         raise too_much("it has too many parts", "工作簿的组成部分过多")
 
 
