@@ -88,7 +88,6 @@ from exchange import plugins
 from exchange.alike import SHOWN, filed
 from exchange.cataloguefile import Spec, read_types
 from exchange.codesfile import Code, code_in
-from exchange.envelopes import Wrapped, opening
 from exchange.errors import ConfigurationError, Rejected, Unidentified
 from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile, nothing_readable
 from exchange.formats._containers import MOST, remarks
@@ -98,6 +97,7 @@ from exchange.formats.platform_file import PlatformFile
 from exchange.formats.table import Table
 from exchange.formats.xml import Xml
 from exchange.model import Envelope, Finding, MessageType
+from exchange.wrappers import Wrapped, opening
 
 __all__ = ["SCHEMAS", "Catalogue", "Code", "Sample", "Spec", "explain", "load"]
 

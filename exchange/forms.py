@@ -15,7 +15,6 @@ from typing import Any, Final
 from attrs import Factory, evolve, field, frozen
 
 from exchange import plugins
-from exchange.envelopes import opening
 from exchange.errors import ExchangeError, Held, Rejected, TokenError
 from exchange.explaining import Worker
 from exchange.instants import Instant
@@ -26,6 +25,7 @@ from exchange.ports import Token
 from exchange.routing import RoutingTable
 from exchange.signing.sealing import Seal, seal
 from exchange.steps import About, Named, apply, blamed
+from exchange.wrappers import opening
 
 SECONDS: Final = 30.0  # that a slow step may take for one message
 Decided = tuple[Examined, Decision]

@@ -10,8 +10,6 @@ from attrs import frozen
 
 from exchange import receipts
 from exchange.catalogue import Catalogue
-from exchange.envelopes import opening
-from exchange.envelopes.admission import PASSING, admitted
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
 from exchange.instants import Instant, date_at
 from exchange.model import (
@@ -32,6 +30,8 @@ from exchange.planning import SIGNED, business_keys, plan
 from exchange.routing import RoutingTable, facts_of
 from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
+from exchange.wrappers import opening
+from exchange.wrappers.admission import PASSING, admitted
 
 SHOWN: Final = 80  # characters of the codes that a warning lists
 

@@ -1,7 +1,7 @@
-"""Adapters, stores, tokens, devices, formats, envelopes and steps by name: ours and third parties' are entry points.
+"""Adapters, stores, tokens, devices, formats, wrappers and steps by name: ours and third parties' are entry points.
 
 The groups are ``exchange.adapters``, ``exchange.stores``, ``exchange.tokens``, ``exchange.devices``,
-``exchange.formats``, ``exchange.envelopes`` and ``exchange.steps``; an entry point names a class. See
+``exchange.formats``, ``exchange.wrappers`` and ``exchange.steps``; an entry point names a class. See
 docs/how-to/add-an-adapter.md.
 """
 

@@ -13,13 +13,13 @@ from xml.sax.saxutils import escape
 
 import orjson
 
-from exchange.envelopes.dxp_answer import Said, answer
 from exchange.errors import Rejected
 from exchange.formats import platform_file
 from exchange.formats.edifact import Verdict, acknowledge
 from exchange.instants import Instant, show_id, show_instant
 from exchange.model import Answered, Arrival, Cause, Context, Decision, Envelope, Finding, Message, Parcel, Planned
 from exchange.routing import RoutingTable
+from exchange.wrappers.dxp_answer import Said, answer
 
 WAIT_SECONDS: Final = 3600.0  # how long an early receipt waits for its cause before a person must look
 CEB: Final = "http://www.chinaport.gov.cn/ceb"

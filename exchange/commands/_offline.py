@@ -11,7 +11,6 @@ from attrs import asdict, frozen
 from exchange import catalogue, codes, routesfile, settings
 from exchange.catalogue import Catalogue
 from exchange.commands._command import setting
-from exchange.envelopes import opening
 from exchange.errors import Invalid, NotFound, Rejected
 from exchange.instants import date_at
 from exchange.model import MessageType
@@ -20,6 +19,7 @@ from exchange.routesfile import Known, Test
 from exchange.routing import RoutingTable
 from exchange.settings import Installation
 from exchange.signing.profiles import PROFILES
+from exchange.wrappers import opening
 from exchange.yamlfile import suggest
 
 

@@ -19,7 +19,7 @@ from exchange.model import Answer, Envelope, Finding
 from exchange.ports import Strict
 
 if TYPE_CHECKING:
-    from exchange.envelopes import Wrapped
+    from exchange.wrappers import Wrapped
 
 # -- what a type's YAML may say ----------------------------------------------------------------------------------
 

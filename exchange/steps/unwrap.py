@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from exchange.envelopes import Wrapped, opening
 from exchange.model import Parcel
 from exchange.ports import Strict
 from exchange.steps import About
+from exchange.wrappers import Wrapped, opening
 from exchange.yamlfile import suggest
 
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from exchange.envelopes import Label, opening
 from exchange.instants import ID_BITS
 from exchange.model import Envelope, Parcel, Party
 from exchange.ports import Strict
 from exchange.steps import About
+from exchange.wrappers import Label, opening
 from exchange.yamlfile import suggest
 
 

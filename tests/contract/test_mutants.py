@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from exchange import receipts
 from exchange.catalogue import SCHEMAS, load
-from exchange.envelopes import opening
 from exchange.errors import Rejected
 from exchange.instants import SECOND
 from exchange.model import Arrival, Envelope, Parcel
+from exchange.wrappers import opening
 from tests.envelopes import EXPORT, IMPORT, dxp, node, zip_element, zipped
 
 CATALOGUE = load()

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from exchange.codes import known
-from exchange.envelopes import Label
-from exchange.envelopes.dxp import Dxp
-from exchange.envelopes.dxp import Options as DxpOptions
-from exchange.envelopes.dxp_answer import Said, answer, response_code
-from exchange.envelopes.dxp_node import DxpNode
-from exchange.envelopes.dxp_node import Options as NodeOptions
-from exchange.envelopes.opening import opened
-from exchange.envelopes.zip import Options as ZipOptions
-from exchange.envelopes.zip import Zip
 from exchange.errors import Held, Rejected
+from exchange.wrappers import Label
+from exchange.wrappers.dxp import Dxp
+from exchange.wrappers.dxp import Options as DxpOptions
+from exchange.wrappers.dxp_answer import Said, answer, response_code
+from exchange.wrappers.dxp_node import DxpNode
+from exchange.wrappers.dxp_node import Options as NodeOptions
+from exchange.wrappers.opening import opened
+from exchange.wrappers.zip import Options as ZipOptions
+from exchange.wrappers.zip import Zip
 from tests.daemon import NOON, order
 from tests.envelopes import DXP, EXPORT, IMPORT, dxp, node
 from tests.unit.test_intake import TYPES

@@ -16,11 +16,11 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.envelopes import Wrapped, opening
-from exchange.envelopes._codes import base64 as decode
-from exchange.envelopes.dxp import Dxp
 from exchange.errors import Unreadable
 from exchange.model import Agreement, Party, Prior, Route
+from exchange.wrappers import Wrapped, opening
+from exchange.wrappers._codes import base64 as decode
+from exchange.wrappers.dxp import Dxp
 from tests import sealing
 from tests.daemon import answer as ceb312
 from tests.daemon import inventory, order

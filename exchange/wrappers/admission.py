@@ -12,11 +12,11 @@ from typing import Final
 
 from attrs import evolve
 
-from exchange.envelopes import opening
 from exchange.errors import UnknownParty
 from exchange.formats import Opened
 from exchange.model import Envelope, Finding, MessageType, Party
 from exchange.routing import RoutingTable
+from exchange.wrappers import opening
 
 PASSING: Final = "passing"  # the kind of what is only in transit here: not judged strictly, not answered
 

@@ -14,14 +14,14 @@ from xml.sax.saxutils import escape
 from attrs import evolve
 from pydantic import Field
 
-from exchange.envelopes import Label, Wrapped
-from exchange.envelopes import _codes as codes
-from exchange.envelopes._dxp_rules import BLOBS, DXP, DXP_MSG, ID_LENGTH, NS, PERSONAL, RECEIVERS
-from exchange.envelopes._parts import Part, Parts, read_whole
-from exchange.envelopes._rules import judge
 from exchange.errors import Held
 from exchange.instants import show_instant
 from exchange.ports import Strict
+from exchange.wrappers import Label, Wrapped
+from exchange.wrappers import _codes as codes
+from exchange.wrappers._dxp_rules import BLOBS, DXP, DXP_MSG, ID_LENGTH, NS, PERSONAL, RECEIVERS
+from exchange.wrappers._parts import Part, Parts, read_whole
+from exchange.wrappers._rules import judge
 
 LONGEST: Final = {"own_id": 255, "type": 30, "name": 255}
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Collection
 from typing import Any, ClassVar, Final
 
-from exchange.envelopes import Label, Wrapped
-from exchange.envelopes import _codes as codes
-from exchange.envelopes._parts import read_whole
 from exchange.errors import Held
 from exchange.ports import Strict
+from exchange.wrappers import Label, Wrapped
+from exchange.wrappers import _codes as codes
+from exchange.wrappers._parts import read_whole
 
 _ELEMENT: Final = re.compile(rb"SWImpData[^>]*+>\s*+(?:<!--.*?-->\s*+)*+<[^/!]", re.DOTALL)
 

@@ -1,7 +1,7 @@
 """Envelopes that messages come in: what a wrapper says, and what is inside, byte for byte.
 
 A wrapper isn't a message of its own: it is opened, and what is inside is identified, checked and answered. Wrappers
-are chosen by name through the entry points ``exchange.envelopes``. They stand between formats and the catalogue.
+are chosen by name through the entry points ``exchange.wrappers``. They stand between formats and the catalogue.
 """
 
 from __future__ import annotations

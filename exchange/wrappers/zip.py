@@ -16,11 +16,11 @@ from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Final
 
 from exchange.archives import danger, listed
-from exchange.envelopes import Label, Wrapped
-from exchange.envelopes import _codes as codes
-from exchange.envelopes._parts import read_whole
 from exchange.errors import Unreadable
 from exchange.ports import Strict
+from exchange.wrappers import Label, Wrapped
+from exchange.wrappers import _codes as codes
+from exchange.wrappers._parts import read_whole
 
 LIMIT_ENTRIES: Final = 100
 LIMIT_DIRECTORY: Final = 64 * 1024  # bytes of the list of entries

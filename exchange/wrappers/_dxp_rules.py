@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exchange.envelopes._rules import Mark, Rule
+from exchange.wrappers._rules import Mark, Rule
 
 DXP: Final = "http://www.chinaport.gov.cn/dxp"
 NS: Final = "{" + DXP + "}"

@@ -16,10 +16,10 @@ from xml.sax.saxutils import escape
 
 from attrs import frozen
 
-from exchange.envelopes._dxp_rules import BLOBS, DXP, ID_LENGTH, RECEIVERS
-from exchange.envelopes._parts import read
 from exchange.instants import Instant, show_instant
 from exchange.model import Finding
+from exchange.wrappers._dxp_rules import BLOBS, DXP, ID_LENGTH, RECEIVERS
+from exchange.wrappers._parts import read
 from exchange.yamlfile import read as read_yaml
 
 INFO: Final = 300  # characters of ResponseInfo

@@ -12,8 +12,8 @@ from typing import Final
 
 from attrs import frozen
 
-from exchange.envelopes._parts import Part
 from exchange.model import Finding
+from exchange.wrappers._parts import Part
 
 LIMIT: Final = 50  # findings
 SHOWN: Final = 24  # characters of a value that a finding repeats

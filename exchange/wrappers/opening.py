@@ -11,14 +11,14 @@ from typing import Final
 from attrs import evolve
 
 from exchange import plugins
-from exchange.envelopes import Wrapped, Wrapper
-from exchange.envelopes import _codes as codes
-from exchange.envelopes.dxp import Dxp
-from exchange.envelopes.dxp_node import DxpNode
-from exchange.envelopes.import_message import ImportMessage
-from exchange.envelopes.zip import Zip
 from exchange.formats import Opened
 from exchange.model import Document, Envelope, Finding, Parcel
+from exchange.wrappers import Wrapped, Wrapper
+from exchange.wrappers import _codes as codes
+from exchange.wrappers.dxp import Dxp
+from exchange.wrappers.dxp_node import DxpNode
+from exchange.wrappers.import_message import ImportMessage
+from exchange.wrappers.zip import Zip
 
 DEEPEST: Final = 4  # DxpMsgSv, DxpMsg, Zip, and one to spare
 NAME: Final = 200  # characters of a name that a wrapper gives; the end of it tells more
@@ -29,7 +29,7 @@ TRANSMISSION: Final = "copMsgId"  # the key by which answers to an envelope find
 def wrappers() -> Mapping[str, Wrapper]:
     """Return every wrapper by its name: ours and those that others registered."""
     known: dict[str, Wrapper] = {one.name: one for one in (Dxp(), DxpNode(), Zip(), ImportMessage())}
-    return known | {name: plugins.load("envelopes", name)() for name in plugins.names("envelopes")}
+    return known | {name: plugins.load("wrappers", name)() for name in plugins.names("wrappers")}
 
 
 @cache

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Final
 
 from pydantic import Field
 
-from exchange.envelopes import Label, Node, Wrapped, dxp
-from exchange.envelopes import _codes as codes
-from exchange.envelopes._dxp_rules import BLOBS, DXP, DXP_MSG_SV, NS, PERSONAL
-from exchange.envelopes._parts import read_whole
-from exchange.envelopes._rules import judge
 from exchange.errors import Held
 from exchange.instants import show_instant
 from exchange.ports import Strict
+from exchange.wrappers import Label, Node, Wrapped, dxp
+from exchange.wrappers import _codes as codes
+from exchange.wrappers._dxp_rules import BLOBS, DXP, DXP_MSG_SV, NS, PERSONAL
+from exchange.wrappers._parts import read_whole
+from exchange.wrappers._rules import judge
 
 PARTS: Final = "0123456789"
 SEQUENCE: Final = 10  # digits
