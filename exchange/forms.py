@@ -43,12 +43,7 @@ class Formed:
 
 def slow(decision: Decision, table: RoutingTable, size: int) -> bool:
     """Tell whether a step that a decision asks for, of a payload of *size* bytes, must not run on the reactor."""
-    return any(_slow(table.steps[name], size) for planned in decision.planned for name in planned.steps)
-
-
-def _slow(named: Named, size: int) -> bool:
-    step: Any = named.step
-    return step.slow or size > getattr(step, "slow_over", size)
+    return any(table.steps[name].step.slow(size) for planned in decision.planned for name in planned.steps)
 
 
 async def form(
@@ -138,7 +133,7 @@ async def _transformed(
             forms.clear()
             return e, again(e, _as_asked(why, planned.on_failure))
         told.append(f"{planned.endpoint}: {', '.join(map(str, steps))}")
-        if e.envelope is not None and any(getattr(one.step, "answered", False) for one in steps):
+        if e.envelope is not None and any(one.step.answered for one in steps):
             e = evolve(e, envelope=opening.transmitted(e.envelope))
     return e, evolve(decision, steps=tuple(told))
 
@@ -172,7 +167,7 @@ def _as_asked(why: Rejected | Held, on_failure: str) -> Rejected | Held:
 
 async def _applied(parcel: Parcel, steps: Sequence[Named], about: About, worker: Worker, generation: int) -> Parcel:
     for named in steps:
-        if not _slow(named, parcel.size):
+        if not named.step.slow(parcel.size):
             parcel = apply(parcel, [named], about)
             continue
         plain = evolve(about, type=evolve(about.type, spec=None))  # the format's instructions stay here

@@ -117,7 +117,7 @@ class RoutingTable:
 
     def bares(self, steps: Sequence[str]) -> bool:
         """Tell whether *steps* begin with one that takes every envelope off."""
-        return bool(steps) and bool(getattr(self.steps[steps[0]].step, "bares", False))
+        return bool(steps) and bool(self.steps[steps[0]].step.bares)
 
     # -- matching ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ kept with the delivery; the message itself is never changed. See docs/decisions/
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -45,6 +46,7 @@ class Step(Protocol):
     """Turns one parcel into another; made once from its row, then used for every message.
 
     The same parcel and the same About give the same bytes: no clock, no chance, no network, no file that may change.
+    A step is a subclass of this one and says what is special about it.
     """
 
     Options: ClassVar[type[Strict]]  # the step's row in routes.yaml besides name, kind and version
@@ -55,12 +57,23 @@ class Step(Protocol):
         Raises ValueError that says what is wrong.
         """
 
-    @property
-    def slow(self) -> bool:
-        """Tell whether to run it in the worker process, with a deadline, instead of on the reactor."""
-
+    @abstractmethod
     def apply(self, parcel: Parcel, about: About) -> Parcel:
         """Return what becomes of a parcel. Raises Rejected or Held, with a code and both languages."""
+
+    def slow(self, size: int) -> bool:
+        """Tell whether *size* bytes are for the worker process, with a deadline, instead of the reactor."""
+        return False
+
+    @property
+    def bares(self) -> bool:
+        """Tell whether it leaves nothing around the message."""
+        return False
+
+    @property
+    def answered(self) -> bool:
+        """Tell whether answers to what it writes come by the id that it gives."""
+        return False
 
 
 @frozen

@@ -71,7 +71,7 @@ from exchange.errors import ConfigurationError, Rejected
 from exchange.formats import Text
 from exchange.model import Finding, Parcel
 from exchange.ports import Strict
-from exchange.steps import About
+from exchange.steps import About, Step
 from exchange.steps._map_compile import Compiled, load
 from exchange.steps._map_rows import Run
 from exchange.yamlfile import suggest
@@ -79,6 +79,7 @@ from exchange.yamlfile import suggest
 SCHEMAS: Final = Path(__file__).parent.parent.parent / "schemas"
 SUFFIXES: Final = {"edifact": ".edi", "platform_file": ".txt", "table": ".csv", "xml": ".xml", "json": ".json"}
 DIGEST: Final = 16
+QUICK: Final = 64 * 1024  # bytes: some milliseconds of work
 
 
 class MapOptions(Strict):
@@ -88,11 +89,10 @@ class MapOptions(Strict):
     values: dict[Text, str] = Field(default_factory=dict, alias="with")
 
 
-class Map:
+class Map(Step):
     """A map in a route."""
 
     Options: ClassVar[type[Strict]] = MapOptions
-    slow_over: Final = 64 * 1024  # bytes: some milliseconds of work
 
     def __init__(self, options: MapOptions, folder: Path) -> None:
         """Find and compile the map. Raises ValueError with every mistake."""
@@ -106,10 +106,9 @@ class Map:
             asked = ", ".join(sorted(needs)) or "nothing"
             raise ValueError(f"the map needs {asked}, 'with' gives {', '.join(sorted(options.values)) or 'nothing'}")
 
-    @property
-    def slow(self) -> bool:
-        """Tell that tables take their time to read, and faults in XML to be explained."""
-        return self._map.file.source.format == "table" or self._map.file.target.format == "xml"
+    def slow(self, size: int) -> bool:
+        """Tell that tables take their time to read, and faults in XML to be explained; so does much of anything."""
+        return size > QUICK or self._map.file.source.format == "table" or self._map.file.target.format == "xml"
 
     def apply(self, parcel: Parcel, about: About) -> Parcel:
         """Return what the map makes of a parcel. Raises Rejected with all findings."""

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from exchange.model import Parcel
 from exchange.ports import Strict
-from exchange.steps import About
+from exchange.steps import About, Step
 from exchange.wrappers import Wrapped, opening
 from exchange.yamlfile import suggest
 
@@ -22,11 +22,10 @@ class Options(Strict):
     )
 
 
-class Unwrap:
+class Unwrap(Step):
     """Takes off envelopes from the outside in, as long as they are of the kinds that were named."""
 
     Options: ClassVar[type[Strict]] = Options
-    slow = False
 
     def __init__(self, options: Any, folder: Path) -> None:
         known = opening.wrappers()

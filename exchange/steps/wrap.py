@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from exchange.instants import ID_BITS
 from exchange.model import Envelope, Parcel, Party
 from exchange.ports import Strict
-from exchange.steps import About
+from exchange.steps import About, Step
 from exchange.wrappers import Label, opening
 from exchange.yamlfile import suggest
 
@@ -22,11 +22,10 @@ class Options(Strict):
     into: str = Field(description="kind of envelope: dxp, dxp-node or zip")
 
 
-class Wrap:
+class Wrap(Step):
     """Writes a new envelope, addressed to the receiver that the copy is for."""
 
     Options: ClassVar[type[Strict]] = Options
-    slow = False
 
     def __init__(self, options: Any, folder: Path) -> None:
         known = opening.wrappers()

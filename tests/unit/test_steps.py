@@ -15,7 +15,7 @@ from exchange.errors import Held, Rejected, StoreError
 from exchange.instants import read_id
 from exchange.model import Parcel
 from exchange.ports import Strict
-from exchange.steps import About
+from exchange.steps import About, Step
 from tests import sealing
 from tests.daemon import ROUTES, inventory, order, running
 from tests.envelopes import IMPORT, dxp, node
@@ -38,14 +38,16 @@ class OddOptions(Strict):
     slow: bool = False
 
 
-class Odd:
+class Odd(Step):
     """Does what the order's number says."""
 
     Options: ClassVar[type[Strict]] = OddOptions
-    slow = False
 
     def __init__(self, options: Any, folder: Path) -> None:
-        self.slow = options.slow
+        self._slow = options.slow
+
+    def slow(self, size: int) -> bool:
+        return bool(self._slow)
 
     def apply(self, parcel: Parcel, about: About) -> Parcel:
         body = parcel.read()
