@@ -29,6 +29,7 @@ from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
 from exchange.signing.profiles import PROFILES
+from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
 
 ACTOR: Final = "switchd"
@@ -58,6 +59,7 @@ class Daemon:
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
+    signing: SigningService = field(init=False)
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -84,10 +86,11 @@ class Daemon:
         self.explainer = Explainer(schemas)
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
         limits = Limits(settings.limits.payload_bytes, settings.limits.backlog_bytes, settings.limits.backlog)
+        self.signing = SigningService(self.token, self.now, self.log, self.store.log)
         self.switch = Switch(
             self.store,
             self.catalogue,
-            self.token,
+            self.signing,
             sending,
             self.explainer.explain,
             now=self.now,

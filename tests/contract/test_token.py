@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from exchange.errors import ConfigurationError, TokenError
-from exchange.ports import Job, Secret, Token
+from exchange.ports import Job, Secret, Signature, Token
 from exchange.signing import certificates
 from exchange.tokens.software import KeyFile, KeyFiles, Software
 from tests import hsm, pki
@@ -52,9 +52,9 @@ def token(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     LOOP.run_until_complete(token.close())
 
 
-def signed(job: Job, value: bytes | Exception) -> bool:
-    assert isinstance(value, bytes), value
-    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value, job.data)
+def signed(job: Job, value: Signature | Exception) -> bool:
+    assert isinstance(value, Signature), value
+    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value.value, job.data)
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
@@ -62,8 +62,8 @@ async def test_a_signature_is_the_keys_own_in_the_encoding_of_the_port(token: To
     job = Job(KEYS[algorithm], algorithm, b"canonical SignedInfo")
     [value] = await token.sign([job])
     assert signed(job, value)
-    assert isinstance(value, bytes)
-    assert len(value) == (256 if algorithm.startswith("rsa") else 64)
+    assert isinstance(value, Signature)
+    assert len(value.value) == (256 if algorithm.startswith("rsa") else 64)
 
 
 def test_the_certificate_of_a_key_is_known(token: Token) -> None:

@@ -28,6 +28,7 @@ from exchange.observability import recorded
 from exchange.ports import microseconds
 from exchange.sending import Sending
 from exchange.signing.profiles import PROFILES
+from exchange.signing.service import SigningService
 from exchange.stores import _sqlite_base
 from exchange.stores.sqlite import SqliteStore
 from exchange.switch import Switch
@@ -113,9 +114,9 @@ async def live(folder: Path, points: Points) -> dict[str, Any]:
     peers = Peers(folder, points)
     log, events = recorded()
     sending = Sending(store, {"memory": peers}, now=microseconds, log=log, meter=Silent())
-    token = Software(KeyFiles(folder=KEYS))
+    signing = SigningService(Software(KeyFiles(folder=KEYS)), microseconds, log, store.log)
     switch = Switch(
-        store, TYPES, token, sending, explain, now=microseconds, log=log, meter=Silent()
+        store, TYPES, signing, sending, explain, now=microseconds, log=log, meter=Silent()
     )  # fmt: skip
     backlog = await store.open()
     known = routesfile.Known(TYPES.types, {}, tuple(PROFILES))
