@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, mode
 from exchange.errors import ConfigurationError
 from exchange.instants import Instant
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.signingjobs import Jobs
 from exchange.signinglog import Operation, Row
 
 
@@ -186,7 +187,7 @@ class Backlog:
     unknown: int = 0  # of them found SENDING: the worker died in the attempt
 
 
-class Store(Protocol):
+class Store(Jobs, Protocol):
     """Durable state and its journal. Every verb resolves after its transaction is on disk.
 
     A verb that raises StoreError has changed nothing. Verbs may be called without waiting for each other: the store

@@ -20,11 +20,13 @@ from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
 from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
+from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Operation, Row
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Connect, Database, connect
 from exchange.stores._sqlite_hot import Hot
+from exchange.stores._sqlite_jobs import Jobs
 from exchange.stores._sqlite_keys import KeyIndex
 from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rare import Rare
@@ -76,6 +78,7 @@ class SqliteStore:
         self._signing = SigningLog(self._db)
         hot = Hot(self._db, self._keys, rows, look, self._answers, self._signing)
         rare = Rare(self._db, rows, self._answers)
+        jobs = Jobs(self._db, self._signing)
         self._verbs: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
             "receive": hot.receive,
             "context": hot.context,
@@ -92,6 +95,9 @@ class SqliteStore:
             "holds": rare.holds,
             "import_parties": rare.parties,
             "log": self._signing.log,
+            "open_job": jobs.open,
+            "finish_job": jobs.finish,
+            "forget_jobs": jobs.forget,
         }
         with self._db.transaction():
             self._load()
@@ -205,6 +211,18 @@ class SqliteStore:
         """See ``ports.Store``."""
         return self._batcher.ask("log", operations)
 
+    def open_job(self, job: SigningJob) -> Awaitable[SigningJob]:
+        """See ``signingjobs.Jobs``."""
+        return self._batcher.ask("open_job", job)
+
+    def finish_job(self, job: SigningJob, operations: Sequence[Operation]) -> Awaitable[SigningJob]:
+        """See ``signingjobs.Jobs``."""
+        return self._batcher.ask("finish_job", (job, operations))
+
+    def forget_jobs(self, before: Instant) -> Awaitable[int]:
+        """See ``signingjobs.Jobs``."""
+        return self._batcher.ask("forget_jobs", before)
+
     # -- the reading thread --------------------------------------------------------------------------------------
 
     def _read(self, verb: str, *values: Any) -> Awaitable[Any]:
@@ -282,6 +300,18 @@ class SqliteStore:
     ) -> Awaitable[Sequence[Row]]:
         """See ``ports.Archive``."""
         return self._read("operations", message, after, before, limit)
+
+    def job(self, number: Instant) -> Awaitable[SigningJob | None]:
+        """See ``signingjobs.Jobs``."""
+        return self._read("job", number)
+
+    def keyed_job(self, client: str, key: str) -> Awaitable[SigningJob | None]:
+        """See ``signingjobs.Jobs``."""
+        return self._read("keyed_job", client, key)
+
+    def waiting_jobs(self, since: Instant) -> Awaitable[Waiting]:
+        """See ``signingjobs.Jobs``."""
+        return self._read("waiting_jobs", since)
 
 
 def _reader(folder: Path) -> Reader:
