@@ -87,6 +87,7 @@ def _metrics() -> Iterator[Sequence[str]]:
     shown = Metrics(probes, Pulse(clock))
     shown.received("KIND", "ROLE")
     shown.finished("STATE")
+    shown.signing_request(200, "PARTY")
     for family in shown.collect():
         labels: dict[str, set[str]] = {}
         for sample in family.samples:

@@ -243,6 +243,7 @@ class Metrics:
         self._probes, self._pulse = probes, pulse
         self._received: Counter[tuple[str, str]] = Counter()
         self._finished: Counter[str] = Counter()
+        self._signing: Counter[tuple[str, str]] = Counter()
         self._stages = {name: _Histogram(_SECONDS) for name in ("receive", "sort", "send", "end_to_end")}
         self._batches = _Histogram(_SIZES)
         self._registry = CollectorRegistry()
@@ -256,6 +257,12 @@ class Metrics:
     def finished(self, state: str, n: int = 1) -> None:
         """Count messages that came to rest, by the state they rest in."""
         self._finished[state] += n
+
+    def signing_request(self, status: int, party: str) -> None:
+        """Count an answer of the remote signing API; of the 200 parties that came first, the rest as ``other``."""
+        if (str(status), party) not in self._signing and len({known for _, known in self._signing}) >= _SHOWN:
+            party = "other"
+        self._signing[str(status), party] += 1
 
     def stage(self, name: str, seconds: float, n: int = 1) -> None:
         """Note that each of *n* messages spent *seconds* in a stage: receive, sort, send or end_to_end."""
@@ -282,12 +289,17 @@ class Metrics:
         finished = CounterMetricFamily("switch_messages_finished", "Messages that came to rest", labels=["state"])
         for state, count in self._finished.items():
             finished.add_metric([state], count)
+        signing = CounterMetricFamily(
+            "switch_signing_requests", "Answers of the remote signing API", labels=["status", "party"]
+        )
+        for labels, count in self._signing.items():
+            signing.add_metric(labels, count)
         stages = HistogramMetricFamily("switch_stage_duration_seconds", "Time in a stage", labels=["stage"])
         for name, histogram in self._stages.items():
             histogram.add_to(stages, [name])
         batches = HistogramMetricFamily("switch_store_batch_size", "Writes that shared one commit", labels=[])
         self._batches.add_to(batches, [])
-        yield from (received, finished, stages, batches)
+        yield from (received, finished, signing, stages, batches)
 
     def _queues(self) -> Iterator[Metric]:
         """Yield open work by endpoint, the oldest first, and what is missing by party, the most first."""

@@ -28,6 +28,8 @@ from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, Wo
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
+from exchange.signing._api_settings import ApiSettings
+from exchange.signing.api import SigningApi
 from exchange.signing.profiles import PROFILES
 from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
@@ -60,6 +62,7 @@ class Daemon:
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
     signing: SigningService = field(init=False)
+    api: SigningApi | None = None
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -140,11 +143,28 @@ class Daemon:
         if settings.monitor.port:
             app = observability.pages(self.metrics, self.pulse, self.readiness)
             self.listeners.append(await asgi.listen(app, host=settings.monitor.host, port=settings.monitor.port))
+        if settings.signing.api:
+            await self._listen_for_signing(settings.signing.api)
         control = Control(self)
         self.listeners.append(await serve_control(control, self.installation.path(settings.control), self.log))
         chores = (self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)
         for chore, seconds in chores:
             self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
+
+    async def _listen_for_signing(self, settings: ApiSettings) -> None:
+        self.api = SigningApi(
+            settings,
+            self.signing,
+            self.store,
+            self.now,
+            self.log,
+            self.metrics.signing_request,
+            table=lambda: self.switch.table,
+            held=lambda: self.switch.held,
+            refusing=lambda: self.switch.refusing,
+        )
+        self.listeners.append(self.api)
+        await self.api.start()
 
     # -- the routing table ---------------------------------------------------------------------------------------
 
@@ -326,8 +346,9 @@ class Daemon:
     async def _retain(self) -> None:
         keep = self.installation.settings.store.retention_days
         dropped = await self.store.retain(day_number(self.now()) - keep)
-        if dropped:
-            self.log.info("store.retained", days_dropped=dropped)
+        forgotten = await self.api.forget() if self.api else 0
+        if dropped or forgotten:
+            self.log.info("store.retained", days_dropped=dropped, signing_jobs=forgotten)
 
     # -- stop ----------------------------------------------------------------------------------------------------
 

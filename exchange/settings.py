@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from exchange import plugins
 from exchange.errors import ConfigurationError
 from exchange.ports import Strict
+from exchange.signing._api_settings import SigningSettings
 from exchange.yamlfile import Document, read
 
 MEBIBYTE = 1024 * 1024
@@ -74,6 +75,7 @@ class Settings(Strict):
     spool: Path = Path("var/spool")
     store: StoreSettings = StoreSettings()
     token: TokenSettings = TokenSettings()
+    signing: SigningSettings = SigningSettings()
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
@@ -133,7 +135,8 @@ def load(path: Path | None) -> Installation:
     except (OSError, UnicodeDecodeError) as why:
         raise ConfigurationError([f"{path}:1:1: can't be read: {getattr(why, 'strerror', why)}"]) from None
     try:
-        settings = Settings.model_validate({} if document.data is None else document.data)
+        home = {"home": path.resolve().parent}
+        settings = Settings.model_validate({} if document.data is None else document.data, context=home)
     except ValidationError as why:
         raise ConfigurationError(document.problems(why, Settings)) from None
     installation = Installation(path.resolve().parent, settings, document)

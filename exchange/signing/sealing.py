@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from exchange.errors import ExchangeError
 from exchange.instants import Instant
-from exchange.ports import Signature, Token
+from exchange.ports import Job, Signature, Token
 from exchange.signing import certificates
 from exchange.signing.profiles import named
 from exchange.signing.xmldsig import Prepared, assemble, prepare
@@ -28,6 +28,7 @@ class Seal:
     profile: str
     key: str
     behind: Sequence[str] = ()  # the children of the root that stand behind a signature
+    algorithm: str = ""  # where it is said, *original* is signed as it is, and what comes of it is the value alone
 
 
 @frozen
@@ -40,12 +41,24 @@ class Sealed:
 
 
 @frozen
+class Bare:
+    """Data that is signed as it is: somebody else has prepared it."""
+
+    algorithm: str
+    signed_info: bytes = field(repr=False)
+
+    def job(self, key: str) -> Job:
+        """Return what a token is asked to do."""
+        return Job(key, self.algorithm, self.signed_info)
+
+
+@frozen
 class _Ready:
     """A seal that waits for its signature value."""
 
     place: int
     key: str  # the token's name of it
-    prepared: Prepared
+    prepared: Prepared | Bare
 
 
 async def seal(token: Token, wanted: Sequence[tuple[str, str, Seal]], at: Instant, choose: Choose) -> list[Sealed]:
@@ -55,14 +68,19 @@ async def seal(token: Token, wanted: Sequence[tuple[str, str, Seal]], at: Instan
     for place, (_, _, one) in enumerate(wanted):
         try:
             key = choose(one.key, at)
-            document = one.original if one.root is None else one.root
-            ready.append(_Ready(place, key, prepare(document, named(one.profile), token.certificate(key), one.behind)))
+            ready.append(_Ready(place, key, _prepared(one, token.certificate(key))))
         except ExchangeError as why:
             results[place] = Sealed(error=why)
     answers = await token.sign([one.prepared.job(one.key) for one in ready]) if ready else ()
     for asked, answer in zip(ready, answers, strict=True):
         results[asked.place] = _sealed(token, *wanted[asked.place], asked, answer, at)
     return results
+
+
+def _prepared(one: Seal, certificate: bytes) -> Prepared | Bare:
+    if one.algorithm:
+        return Bare(one.algorithm, one.original)
+    return prepare(one.original if one.root is None else one.root, named(one.profile), certificate, one.behind)
 
 
 def _sealed(
@@ -79,6 +97,8 @@ def _sealed(
         at, job, party, asked.profile, ready.key, serial, answer.device, digest, sha256(answer.value).digest(), "",
         answer.microseconds, answer.attempts,
     )  # fmt: skip
+    if isinstance(prepared, Bare):
+        return Sealed(answer.value, operation=operation)
     try:
         return Sealed(assemble(asked.original, prepared, answer.value), operation=operation)
     except ExchangeError as why:
