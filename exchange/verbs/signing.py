@@ -36,7 +36,7 @@ class Signing:
         return {"sign.status": self.status, "sign.queue": self.queue, "sign.log": self.log, "sign.test": self.test}
 
     async def status(self) -> dict[str, Any]:
-        """Tell whether the token signs, how much waits for it, and what it did lately."""
+        """Tell with which keys the token can't sign, how much waits for it, and what it did lately."""
         daemon = self._daemon
         told = daemon.signing.status()
         parties = told.pop("parties")

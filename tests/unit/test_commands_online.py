@@ -39,7 +39,7 @@ HEAD = {
 DEVICE = {"device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "refused_keys": []}
 SIGNING = {
     "token": "software", "production": False, "waiting": 1, "with_token": 2, "window": 32, "oldest_seconds": 0.5,
-    "trouble": "", "parties_waiting": 1, "last_number": 7, "last_at": HEAD["at"], "lately": 7, "lately_failed": 0,
+    "trouble": {}, "parties_waiting": 1, "last_number": 7, "last_at": HEAD["at"], "lately": 7, "lately_failed": 0,
     "per_second": 9.5, "p50_ms": 0.5, "p95_ms": 0.8, "p99_ms": None,
 }  # fmt: skip
 ROW = {"number": 7, "at": HEAD["at"], "job": "20261122-42", "party": "ENT1", "key": "shop", "device": "hsm-a"}
