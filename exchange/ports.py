@@ -305,6 +305,9 @@ class Past(Protocol):
     def payload(self, message: int, delivery: int | None) -> Parcel:
         """Read a message's own bytes. Raises NotFound where retention took it."""
 
+    def operations(self, message: int, after: int, before: int, limit: int) -> Sequence[Row]:
+        """Read the signing log, as ``Archive.operations`` does."""
+
 
 @frozen
 class Concluded:

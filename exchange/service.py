@@ -88,7 +88,8 @@ class Daemon:
         backlog = await self.store.open()
         self.explainer = Explainer(schemas)
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
-        limits = Limits(settings.limits.payload_bytes, settings.limits.backlog_bytes, settings.limits.backlog)
+        asked = settings.limits
+        limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
         self.signing = SigningService(self.token, self.now, self.log, self.store.log)
         self.switch = Switch(
             self.store,
@@ -122,6 +123,9 @@ class Daemon:
         probes = Probes(
             backlog=lambda: {n: (d, at) for n, (d, at) in self.switch.sending.waiting().items() if at is not None},
             missing=lambda: self.missing,
+            unsigned=lambda: self.signing.queue.parties(),
+            unsigned_seconds=lambda: self.signing.oldest_seconds(),
+            unable=lambda: len(self.signing.troubles),
             generation=lambda: self.switch.table.generation,
             intake_open=lambda: self.ready and self.switch.refusing is None,
             now=self.now,

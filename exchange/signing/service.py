@@ -54,7 +54,7 @@ class SigningService:
     log: Any
     record: Record
     choose: Choose = lambda key, at: key
-    trouble: TokenError | None = None  # why the token couldn't sign, until it can again
+    troubles: dict[str, TokenError] = field(factory=dict)  # key -> why the token couldn't sign with it just now
     queue: Queue[Work] = field(factory=Queue)
     _tasks: set[asyncio.Task[None]] = field(factory=set)
     _pumping: bool = False
@@ -74,15 +74,19 @@ class SigningService:
 
     def status(self) -> dict[str, Any]:
         """Tell what waits, and for whom."""
-        oldest = self.queue.oldest()
         return {
             "waiting": self.queue.waiting,
             "with_token": self.queue.taken,
             "window": self.token.window,
-            "oldest_seconds": round(monotonic() - oldest, 1) if oldest is not None else 0.0,
-            "trouble": str(self.trouble) if self.trouble else "",
+            "oldest_seconds": round(self.oldest_seconds(), 1),
+            "trouble": {key: str(why) for key, why in self.troubles.items()},
             "parties": [{"party": party, "depth": depth} for party, depth in self.queue.parties().items()],
         }
+
+    def oldest_seconds(self) -> float:
+        """Return how long the oldest work has waited; 0 where there is none."""
+        oldest = self.queue.oldest()
+        return monotonic() - oldest if oldest is not None else 0.0
 
     # -- the pump ------------------------------------------------------------------------------------------------
 
@@ -123,18 +127,18 @@ class SigningService:
             if not work.refused:
                 failed += [one.operation for one in results if one.error and one.operation]
             work.refused = True
-            self._rest(self.queue.retry(item), trouble)
+            self._rest(self.queue.retry(item), work.seals[0].key, trouble)
             return
         if trouble is None:
-            self.trouble = None
+            self.troubles.pop(work.seals[0].key, None)
         work.results = results
         for ready in self.queue.finish(item):
             ready.done(ready)
 
-    def _rest(self, lane: Lane[Work], why: TokenError) -> None:
-        if self.trouble is None or self.trouble.code != why.code:
-            self.log.error("token.refused", party=lane.party, code=why.code, en=why.en, zh=why.zh)
-        self.trouble = why
+    def _rest(self, lane: Lane[Work], key: str, why: TokenError) -> None:
+        if key not in self.troubles or self.troubles[key].code != why.code:
+            self.log.error("token.refused", key=key, party=lane.party, code=why.code, en=why.en, zh=why.zh)
+        self.troubles[key] = why
         asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._wake, lane)
 
     def _wake(self, lane: Lane[Work]) -> None:
