@@ -80,7 +80,7 @@ class SignRequest(Strict):
     """The body of ``POST /v1/signatures``."""
 
     mode: Literal["sync", "async"] = "sync"
-    items: tuple[Item, ...] = Field(min_length=1, max_length=MOST)
+    items: list[Item] = Field(min_length=1, max_length=MOST)
 
     @model_validator(mode="after")
     def _ids(self) -> SignRequest:
@@ -91,7 +91,7 @@ class SignRequest(Strict):
 class VerifyRequest(Strict):
     """The body of ``POST /v1/verifications``."""
 
-    items: tuple[Doubt, ...] = Field(min_length=1, max_length=MOST)
+    items: list[Doubt] = Field(min_length=1, max_length=MOST)
 
     @model_validator(mode="after")
     def _ids(self) -> VerifyRequest:
