@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from ssl import DER_cert_to_PEM_cert
 from typing import Any
@@ -21,6 +21,7 @@ from exchange.ports import Job, Signature, Token, microseconds
 from exchange.routing import RoutingTable
 from exchange.signing._api_settings import ApiSettings
 from exchange.signing.api import SigningApi
+from exchange.signing.remote import Remote, RemoteSettings
 from exchange.signing.service import SigningService
 from exchange.stores.memory import MemoryStore
 from exchange.tokens.software import KeyFiles, Software
@@ -32,7 +33,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "switch": {
         "party": "ENT1",
         "keys": ["p256", "rsa", "sm2"],
-        "algorithms": ["ecdsa-sha256", "rsa-sha256", "sm2-sm3"],
+        "algorithms": ["ecdsa-sha256", "rsa-sha1", "rsa-sha256", "sm2-sm3"],
     },
     "desk": {"party": "ENT2", "keys": ["rs*"], "profiles": ["rsa-sha256"], "per_minute": 5, "per_day": 8},
 }
@@ -187,3 +188,36 @@ def signed(answer: httpx.Response, number: int = 0) -> bytes:
     """Return what was signed, or the bare signature."""
     one = result(answer, number)
     return b64decode(one.get("content") or one["signature"])
+
+
+# -- another switch's ----------------------------------------------------------------------------------------------
+
+
+def remote_settings(folder: Path, *ports: int, **more: Any) -> RemoteSettings:
+    """Return settings of a token over services on these ports, whose authority is in *folder*."""
+    keys = {key: {"certificate": pki.shared() / f"{key}.crt"} for key in ("p256", "rsa", "sm2")}
+    mine = {
+        name: pki.shared() / f"{CERTIFICATES['switch']}.{suffix}"
+        for name, suffix in (("certificate", "crt"), ("key", "key"))
+    }
+    urls = [f"https://127.0.0.1:{port}" for port in ports or (1,)]
+    return RemoteSettings.model_validate({"urls": urls, **mine, "ca": folder / "server-ca.pem", "keys": keys, **more})
+
+
+class Served(Remote):
+    """A token over a service that begins and ends with it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(remote_settings(folder))
+        self._folder, self._stack = folder, AsyncExitStack()
+
+    async def open(self) -> None:
+        """Start the service."""
+        bench = await self._stack.enter_async_context(running(self._folder, listen=True))
+        self._settings = remote_settings(self._folder, bench.api.port)
+        await super().open()
+
+    async def close(self) -> None:
+        """End the service, too."""
+        await super().close()
+        await self._stack.aclose()

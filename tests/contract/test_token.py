@@ -16,6 +16,7 @@ from exchange.signing import certificates
 from exchange.tokens.software import KeyFile, KeyFiles, Software
 from tests import hsm, pki
 from tests.conftest import LOOP
+from tests.signing_bench import Served
 
 
 def from_folder() -> Token:
@@ -40,6 +41,7 @@ TOKENS: dict[str, Callable[[Path, pytest.MonkeyPatch], Token]] = {
     "software, from a folder": lambda folder, monkeypatch: from_folder(),
     "software, from named files and PKCS#12": lambda folder, monkeypatch: from_named_files(),
     "devices, PKCS#11 and SDF": on_devices,
+    "remote, over HTTPS with mutual TLS": lambda folder, monkeypatch: Served(folder),
 }
 KEYS = {"rsa-sha1": "rsa", "rsa-sha256": "rsa", "ecdsa-sha256": "p256", "sm2-sm3": "sm2"}
 
