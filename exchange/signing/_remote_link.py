@@ -25,7 +25,11 @@ class _Answer:
 
     def __init__(self) -> None:
         self.body = bytearray()
-        self.complete = False
+        self.complete, self.keep = False, True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"connection" and value.lower() == b"close":
+            self.keep = False
 
     def on_body(self, body: bytes) -> None:
         self.body += body
@@ -55,7 +59,7 @@ class _Connection:
                 raise EOFError("it closed the connection")
             self.begun = True
             parser.feed_data(data)
-        self.keep = parser.should_keep_alive()
+        self.keep = answer.keep
         self.used = True
         return parser.get_status_code(), bytes(answer.body)
 

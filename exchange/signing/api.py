@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 from attrs import define, field
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
@@ -124,6 +124,8 @@ class SigningApi:
             caller = self._caller(scope)
             scope["caller"] = caller
             await self._router(scope | {"app": self}, receive, sending)
+        except ClientDisconnect:  # in the middle of its request: nobody is there to be told
+            return
         except asyncio.CancelledError:  # only at the end of the grace
             await Problem.stopping()(scope, receive, sending)
         except Exception as error:
@@ -149,6 +151,8 @@ class SigningApi:
 
     async def _body(self, request: Request) -> bytes:
         """Return the body. Raises TooLarge as soon as that is known."""
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise Problem("SWX-8060", "send the request without Content-Encoding", "请发送未压缩的请求")
         most = self.settings.body_bytes
         parts, size = [], int(request.headers.get("content-length", "0"))
         if size <= most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,8 @@ async def test_a_request_that_is_too_large_is_refused_whether_it_says_so_or_not(
     async with running(tmp_path, body_bytes=2048) as bench:
         assert (await bench.ask("/v1/signatures", b"x" * 2049)).status_code == 413
         assert (await bench.ask("/v1/signatures", b"x" * 2048)).status_code == 400
+        packed = await bench.ask("/v1/signatures", b"x", content_encoding="gzip")
+        assert (packed.status_code, packed.json()["code"]) == (415, "SWX-8060")
 
 
 # -- how much ----------------------------------------------------------------------------------------------------
@@ -353,12 +356,34 @@ async def test_work_that_was_confirmed_is_done_after_a_crash(tmp_path: Path) -> 
     async with running(tmp_path) as bench:
         bench.token.why = LOCKED
         answer = await bench.sign(content(), mode="async")
-        for task in bench.api._jobs._tasks:
-            task.cancel()
+        await bench.api._jobs.stop()
         async with running(tmp_path, store=bench.store) as later:
             done = await finished(later, answer.headers["location"])
             assert sealing.verified(signed(done), "p256")
             assert (await later.jobs())[-1] == answer.json()["job"]
+
+
+async def test_a_signature_that_was_made_before_a_crash_and_not_written_is_used_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as bench:
+        finish, reached = bench.store.finish_job, asyncio.Event()
+
+        async def dies(*values: Any) -> Any:
+            reached.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(bench.store, "finish_job", dies)
+        answer = await bench.sign(data(), mode="async", key="order-7")
+        await reached.wait()
+        assert (await bench.ask(answer.headers["location"])).json()["state"] == "waiting"
+        await bench.api._jobs.stop()
+        monkeypatch.setattr(bench.store, "finish_job", finish)
+        async with running(tmp_path, store=bench.store) as later:
+            done = await finished(later, answer.headers["location"])
+            assert (await later.sign(data(), mode="async", key="order-7")).content == done.content
+            [row] = [row.operation for row in await bench.store.operations(after=0)]
+            assert row.signature == sha256(signed(done)).digest(), "the log knows the one that was shown"
 
 
 async def test_a_full_disk_delays_what_was_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
