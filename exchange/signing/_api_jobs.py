@@ -80,6 +80,7 @@ class Jobs:
         waiting = await self.store.waiting_jobs(since)
         self._newest = waiting.newest
         for job in waiting.jobs:
+            self._count(job)
             self._spawn(self._work_again(job, again(job)))
         return dict(waiting.signed)
 
@@ -95,8 +96,14 @@ class Jobs:
         A request that comes again under its key, be it meanwhile, gets the job that it had. Raises Problem, Busy and
         StoreError; then nothing was signed that anybody will see.
         """
-        if not asked.key:
-            return await self._begun(asked)
+        task = self._spawn(self._begun(asked)) if not asked.key else self._shared(asked)
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), self.settings.timeout_seconds)
+        except TimeoutError:
+            raise not_yet() from None
+
+    def _shared(self, asked: Asked) -> asyncio.Task[SigningJob]:
+        """Return the work of a request that has a key, which may be under way."""
         place = asked.caller.name, asked.key
         if place not in self._running:
             task = self._spawn(self._once(asked))
@@ -104,7 +111,7 @@ class Jobs:
             task.add_done_callback(lambda _: self._running.pop(place, None))
         digest, task = self._running[place]
         _require_same(digest, asked)
-        return await asyncio.shield(task)
+        return task
 
     async def _once(self, asked: Asked) -> SigningJob:
         kept = await self.store.keyed_job(asked.caller.name, asked.key)
@@ -120,19 +127,15 @@ class Jobs:
         self.admit(asked)
         job = self._numbered(asked)
         self._count(job)
-        if asked.patient:
-            try:
-                await self.store.open_job(job)
-            except BaseException:
-                self._count(job, -1)
-                raise
-        task = self._spawn(self._work(job, asked.request.items, asked.caller, patient=asked.patient, counted=True))
-        if asked.patient:
-            return job
+        if not asked.patient:
+            return await self._work(job, asked.request.items, asked.caller, patient=False)
         try:
-            return await asyncio.wait_for(asyncio.shield(task), self.settings.timeout_seconds)
-        except TimeoutError:
-            raise not_yet() from None
+            await self.store.open_job(job)
+        except BaseException:
+            self._count(job, -1)
+            raise
+        self._spawn(self._work(job, asked.request.items, asked.caller, patient=True))
+        return job
 
     def _require_room(self, asked: Asked) -> None:
         most = self.settings.waiting
@@ -153,12 +156,8 @@ class Jobs:
 
     # -- the work ------------------------------------------------------------------------------------------------
 
-    async def _work(
-        self, job: SigningJob, items: Sequence[Item], caller: Caller, *, patient: bool, counted: bool = False
-    ) -> SigningJob:
+    async def _work(self, job: SigningJob, items: Sequence[Item], caller: Caller, *, patient: bool) -> SigningJob:
         """Sign, write, return what is to be told."""
-        if not counted:
-            self._count(job)
         try:
             results = await self._signed(job, items, caller, patient)
             operations = [one.operation for one in results if one.operation]
