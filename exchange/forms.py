@@ -20,9 +20,10 @@ from exchange.explaining import Worker
 from exchange.instants import Instant
 from exchange.intake import Examined
 from exchange.model import Arrival, Decision, Parcel, Planned, Route
-from exchange.planning import plan
+from exchange.planning import BESIDE, plan
 from exchange.ports import Token
 from exchange.routing import RoutingTable
+from exchange.signing.profiles import Profile
 from exchange.signing.sealing import Seal, seal
 from exchange.steps import About, Named, apply, blamed
 from exchange.wrappers import opening
@@ -55,8 +56,7 @@ async def form(
     for e, decision in decided:
         for planned in decision.planned:
             if planned.sign:
-                seal_ = Seal(e.opened.payload, e.opened.document, planned.sign, planned.key, e.behind_signature)
-                wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
+                wanted.setdefault((e.arrival.id, planned.sign, planned.key), _seal(e, planned, table, at))
             if planned.steps:
                 stepped = True
     formed = await _sealed(decided, wanted, token, again) if wanted else Formed(decided)
@@ -83,7 +83,7 @@ async def _sealed(
         if why is not None:
             decision = again(e, why)
         forms[e.arrival.id] = {
-            i: Parcel(_name(e), body)
+            i: Parcel(_name(e, wanted[e.arrival.id, p.sign, p.key].profile), body)
             for i, p in enumerate(decision.planned)
             if p.sign and isinstance(body := results[e.arrival.id, p.sign, p.key], bytes)
         }
@@ -91,9 +91,19 @@ async def _sealed(
     return Formed(kept, forms, unsigned)
 
 
-def _name(e: Examined) -> str:
-    """Return the name of what is sealed: of what stands inside, where it came in an envelope."""
+def _seal(e: Examined, planned: Planned, table: RoutingTable, at: Instant) -> Seal:
+    """Return what a delivery asks to be sealed: what stands inside the envelopes, or the parcel as it came."""
+    profile = table.profiles.named(planned.sign)
+    if profile.enveloped:
+        return Seal(e.opened.payload, e.opened.document, profile, planned.key, at, e.behind_signature)
+    return Seal(e.arrival.parcel.read(), None, profile, planned.key, at)
+
+
+def _name(e: Examined, profile: Profile) -> str:
+    """Return the name of what is sealed."""
     name = e.arrival.parcel.name
+    if not profile.enveloped:
+        return name + profile.suffix
     return opening.inner_name(e.opened.wrappers, name) if e.opened.wrappers else name
 
 
@@ -153,7 +163,10 @@ def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> li
     made = []
     for receiver in dict.fromkeys(names) or ("",):
         for planned in plan(message, sender, receiver, route, table, ()):
-            parcel = Parcel(_name(e), e.opened.payload) if planned.sign else e.arrival.parcel
+            if planned.disposition == BESIDE:
+                continue
+            sealed = _seal(e, planned, table, at) if planned.sign else None
+            parcel = Parcel(_name(e, sealed.profile), sealed.original) if sealed else e.arrival.parcel
             steps = [table.steps[name] for name in planned.steps]
             made.append((planned, apply(parcel, steps, about(e, planned, table, at))))
     return made

@@ -28,7 +28,6 @@ from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, Wo
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
-from exchange.signing.profiles import PROFILES
 from exchange.switch import Limits, Switch
 
 ACTOR: Final = "switchd"
@@ -157,7 +156,7 @@ class Daemon:
         It may refer to *types*; without, to those in force.
         """
         types = types or self.catalogue
-        known = routesfile.Known(types.types, types.business_fields, tuple(PROFILES))
+        known = routesfile.Known(types.types, types.business_fields, self.installation.profiles)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)

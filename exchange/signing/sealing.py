@@ -8,19 +8,22 @@ from typing import Any
 from attrs import frozen
 
 from exchange.errors import ExchangeError
+from exchange.instants import Instant
 from exchange.ports import Token
-from exchange.signing.profiles import named
-from exchange.signing.xmldsig import Prepared, assemble, prepare
+from exchange.signing.contract import Prepared
+from exchange.signing.formats import assemble, prepare
+from exchange.signing.profiles import Profile
 
 
 @frozen
 class Seal:
-    """What is to be sealed: the original bytes, their parsed root, and with which profile and key."""
+    """What is to be sealed: the original bytes, their parsed root where they are XML, by which profile and key."""
 
     original: bytes
     root: Any
-    profile: str
+    profile: Profile
     key: str
+    at: Instant
     behind: Sequence[str] = ()  # the children of the root that stand behind a signature
 
 
@@ -30,7 +33,9 @@ async def seal(token: Token, wanted: Sequence[Seal]) -> list[bytes | ExchangeErr
     results: list[Any] = [None] * len(wanted)
     for place, one in enumerate(wanted):
         try:
-            ready.append((place, prepare(one.root, named(one.profile), token.certificate(one.key), one.behind)))
+            document = one.original if one.root is None else one.root
+            certificate = token.certificate(one.key)
+            ready.append((place, prepare(document, one.profile, certificate, one.behind, at=one.at)))
         except ExchangeError as why:
             results[place] = why
     values = await token.sign([prepared.job(wanted[place].key) for place, prepared in ready]) if ready else ()

@@ -27,7 +27,6 @@ from exchange.model import Endpoint, Finding, Parcel
 from exchange.observability import recorded
 from exchange.ports import microseconds
 from exchange.sending import Sending
-from exchange.signing.profiles import PROFILES
 from exchange.stores import _sqlite_base
 from exchange.stores.sqlite import SqliteStore
 from exchange.switch import Switch
@@ -118,7 +117,7 @@ async def live(folder: Path, points: Points) -> dict[str, Any]:
         store, TYPES, token, sending, explain, now=microseconds, log=log, meter=Silent()
     )  # fmt: skip
     backlog = await store.open()
-    known = routesfile.Known(TYPES.types, {}, tuple(PROFILES))
+    known = routesfile.Known(TYPES.types, {})
     table, _ = routesfile.load(f"{routesfile.MARK}routes.yaml\n{ROUTES}", folder, known=known, generation=1)
     table.kinds["memory"] = Peers  # type: ignore[index]
     switch.table = sending.table = table
