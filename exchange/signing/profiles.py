@@ -189,7 +189,7 @@ def profile(row: ProfileRow) -> Profile:
 
 
 def mistakes(rows: Sequence[ProfileRow], document: Document, taken: Mapping[str, Profile]) -> list[str]:
-    """Return all that is wrong with rows under ``profiles:`` but for their types; *taken* names are no names of theirs."""
+    """Return all that is wrong with rows under ``profiles:`` but for their types; *taken* names can't be theirs."""
     problems: list[str] = []
     seen: set[tuple[str, int]] = set()
     for i, row in enumerate(rows):
