@@ -7,7 +7,8 @@ A format is a file of this room; ``formats`` knows them by name. Whoever signs n
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
 
 from attrs import frozen
 
@@ -18,6 +19,8 @@ from exchange.signing import certificates as x509
 from exchange.signing.certificates import Certificate
 from exchange.signing.faults import ALGORITHM, EXPIRED, VALUE, bad
 from exchange.signing.profiles import Profile
+
+Candidate = TypeVar("Candidate")
 
 
 class Prepared(Protocol):
@@ -106,12 +109,12 @@ def unaccepted(profiles: Iterable[Profile]) -> BadSignature:
     return bad(ALGORITHM, f"use one of the profiles {names}", f"请使用签名规格 {names}")
 
 
-def by_any(profiles: Sequence[Profile], verify: Callable[[Profile], Verified]) -> Verified:
-    """Return what stands by one of the *profiles*, which look alike from outside; else raise what the first says."""
-    first: BadSignature | None = None
-    for profile in profiles:
-        try:
-            return verify(profile)
-        except BadSignature as why:
-            first = first or why
-    raise first or unaccepted(profiles)
+def by_any(candidates: Sequence[Candidate], verify: Callable[[Candidate], Verified]) -> Verified:
+    """Return what stands by one of the *candidates*, which look alike from outside; else raise what the first says."""
+    try:
+        return verify(candidates[0])
+    except BadSignature:
+        for candidate in candidates[1:]:
+            with suppress(BadSignature):
+                return verify(candidate)
+        raise

@@ -131,17 +131,17 @@ class ProfileRow(Strict):
     method: str = Field(
         "", description="how the signature names its algorithm: a URI in XML, an object identifier in CMS (optional)"
     )
-    digest: Literal["", "sha1", "sha256", "sm3"] = Field("", description="of the document, in XML")
+    digest: Literal["sha1", "sha256", "sm3"] | None = Field(None, description="of the document, in XML")
     digest_method: str = Field("", description="how the signature names that: a URI")
     detached: bool | None = Field(
         None, description="whether a signature in CMS travels beside what it signs; a raw one always does"
     )
-    encoding: Literal["", "raw", "der"] = Field(
-        "", description="of SM2 and ECDSA values in XML and raw: `raw`, which is r and s side by side, unless said"
+    encoding: Literal["raw", "der"] | None = Field(
+        None, description="of SM2 and ECDSA values in XML and raw: `raw`, which is r and s side by side, unless said"
     )
     sm2_id: str = Field("", max_length=1024, description=f"the signer's id in SM2, {SM2_ID.decode()} unless said")
-    key_name: Literal["", "serial", "subject", "none"] = Field(
-        "", description="what KeyName says in XML: the certificate's serial number unless said"
+    key_name: Literal["serial", "subject", "none"] | None = Field(
+        None, description="what KeyName says in XML: the certificate's serial number unless said"
     )
 
 
@@ -199,7 +199,8 @@ def mistakes(rows: Sequence[ProfileRow], document: Document, taken: Mapping[str,
         elif (row.name, row.version) in seen:
             found["version"] = f"{row.name}@{row.version} stands here twice"
         seen.add((row.name, row.version))
-        problems += [document.problem(("profiles", i, key), text) for key, text in found.items()]
+        told = sorted((document.place(("profiles", i, key)), key) for key in found)
+        problems += [document.problem(("profiles", i, key), found[key]) for _, key in told]
     return problems
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache, partial
+from itertools import product
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -210,14 +211,15 @@ def verify(
     whole = c14n.canonical(root, STRUCTURE)
     parts = _parts(signature)
     fitting = _fitting(parts, profiles)
-    signer = _signer(parts, certificates, fitting[0].key_name)
+    signers = _signers(parts, certificates, fitting[0].key_name)
     signed, signed_info = _cut(whole, root, parts)
-    return by_any(fitting, partial(_verified, parts, signer, signed, signed_info, at))
+    return by_any([*product(fitting, signers)], partial(_verified, parts, signed, signed_info, at))
 
 
 def _verified(
-    parts: _Parts, signer: Certificate, signed: bytes, signed_info: bytes, at: Instant, profile: Profile
+    parts: _Parts, signed: bytes, signed_info: bytes, at: Instant, candidate: tuple[Profile, Certificate]
 ) -> Verified:
+    profile, signer = candidate
     require_fit(signer, profile, at)
     if profile.digest(signed) != _decoded(parts["DigestValue"]):
         raise bad(DIGEST)
@@ -283,8 +285,8 @@ def _fitting(parts: _Parts, profiles: Collection[Profile]) -> list[Profile]:
     return fitting
 
 
-def _signer(parts: _Parts, certificates: Collection[bytes], rule: str) -> Certificate:
-    """Return the registered certificate that the signature names: by itself or, where it's all there is, by KeyName."""
+def _signers(parts: _Parts, certificates: Collection[bytes], rule: str) -> list[Certificate]:
+    """Return the registered certificate that the signature shows; those of its KeyName where that is all there is."""
     if "X509Certificate" in parts:
         shown = _decoded(parts["X509Certificate"])
         named = [der for der in certificates if der == shown]
@@ -294,7 +296,7 @@ def _signer(parts: _Parts, certificates: Collection[bytes], rule: str) -> Certif
         named = [der for der in certificates if _key_name(x509.read(der), rule).lower().lstrip("0") == name]
     if not named:
         raise bad(STRANGER)
-    return x509.read(named[0])
+    return [x509.read(der) for der in named]
 
 
 def _cut(whole: bytes, root: etree._Element, parts: _Parts) -> tuple[bytes, bytes]:
