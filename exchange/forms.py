@@ -55,8 +55,9 @@ async def form(
     stepped = False
     for e, decision in decided:
         for planned in decision.planned:
-            if planned.sign:
-                wanted.setdefault((e.arrival.id, planned.sign, planned.key), _seal(e, planned, table, at))
+            place = e.arrival.id, planned.sign, planned.key
+            if planned.sign and place not in wanted:
+                wanted[place] = _seal(e, planned, table, at)
             if planned.steps:
                 stepped = True
     formed = await _sealed(decided, wanted, token, again) if wanted else Formed(decided)

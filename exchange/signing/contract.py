@@ -72,7 +72,7 @@ class Format(Protocol):
 
         *profiles* are the accepted ones; *certificates* the party's, in DER: a signature by any other is refused,
         however well it verifies. *at* is the instant at which the certificate must be valid; *content* is what was
-        signed, where the signature came beside it.
+        signed, where the signature came beside it; where the signature holds content, it must be the same.
 
         Raises BadSignature: ``SWX-1031`` missing, ``1032`` digest, ``1033`` value, ``1034`` another party's
         certificate, ``1035`` certificate expired or not yet valid, ``1036`` structure, ``1037`` algorithm, ``1111``

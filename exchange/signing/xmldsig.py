@@ -204,8 +204,10 @@ def verify(
 ) -> Verified:
     """Verify the signature in a document (its bytes, or its already parsed root, which is left as it is).
 
-    *content* is of no use here: what was signed is the document. See ``contract.Format``.
+    Nothing can stand beside it as *content*: what was signed is the document. See ``contract.Format``.
     """
+    if content is not None:
+        raise bad(STRUCTURE, "it holds what it signs: hand in the document alone", "签名在报文之内：请只提交报文")
     root = c14n.parsed(document)
     signature = _the_signature(root, behind)
     whole = c14n.canonical(root, STRUCTURE)

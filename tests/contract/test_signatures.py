@@ -155,7 +155,7 @@ def test_a_profile_that_is_not_accepted_is_refused(profile: Profile) -> None:
             profiles=others,
             certificates=[pki.der(KEYS[profile.algorithm])],
             at=now(),
-            content=document(profile),
+            content=document(profile) if profile.detached else None,
         )
     assert refused.value.code == "SWX-1037"
 
@@ -182,6 +182,13 @@ def test_a_signature_beside_its_content_needs_it(profile: Profile) -> None:
         return
     with pytest.raises(BadSignature, match="SWX-1111"):
         verify(at=now())
+
+
+def test_what_stands_beside_a_signature_inside_a_document_is_not_passed_over() -> None:
+    with pytest.raises(BadSignature, match="SWX-1036"):
+        formats.verify(
+            signed(PROFILES["ceb-sm2"]), profiles=PROFILES.all, certificates=[pki.der("sm2")], at=now(), content=PLAIN
+        )
 
 
 # -- damage ------------------------------------------------------------------------------------------------------

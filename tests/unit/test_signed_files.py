@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from asn1crypto import cms
 
-from exchange import routesfile
+from exchange import catalogue, routesfile
 from exchange.catalogue import SCHEMAS
+from exchange.commands import _rehearsal
+from exchange.commands._offline import Routes
 from exchange.errors import ConfigurationError, Transient
+from exchange.model import Decision, Planned
 from exchange.signing import formats
 from exchange.signing.profiles import PROFILES
 from tests import pki
@@ -130,3 +133,17 @@ def test_a_profile_or_version_that_is_not_there_is_a_mistake() -> None:
     for name, meant in (("ceb-sm3", "ceb-sm2"), ("ceb-sm2@7", "ceb-sm2@1")):
         with pytest.raises(ConfigurationError, match=f"unknown signature profile '{name}', did you mean '{meant}'"):
             routesfile.load(routes("ceb-sm2").replace("sign: ceb-sm2", f"sign: {name}"), Path())
+
+
+def test_a_rehearsal_tells_of_the_file_and_how_it_is_signed() -> None:
+    planned = Planned("line-box", "LINE", sign="a", key="k", disposition="signature"), Planned("line-box", "LINE")
+    told = _rehearsal.outcome_of(Decision("accept", planned))
+    assert (told["to"], told["sign"], told["key"]) == (["line-box"], "a", "k")
+
+
+@pytest.mark.parametrize(("profile", "name"), [("raw-sm2", "gate.edi"), ("gmt0010-sm2", "gate.edi.p7m")])
+def test_what_goes_out_can_be_looked_at_unsealed(profile: str, name: str) -> None:
+    table, tests = routesfile.load(routes(profile), Path())
+    known = Routes(Path(), "", catalogue.load(SCHEMAS), table, tests)
+    (made,) = _rehearsal.transform(known, "gate.edi", GATE, "DEPOT", "all")
+    assert (made["name"], made["body"]) == (name, GATE)
