@@ -375,7 +375,9 @@ class Signature:
 class Token(Protocol):
     """Holds keys and signs with them (密码设备)."""
 
-    window: int  # jobs that it can work on at once; more only wait in it
+    @property
+    def window(self) -> int:
+        """How many jobs it can work on at once; more only wait in it."""
 
     async def open(self) -> None:
         """Make ready, as far as that can be done now. Raises ConfigurationError."""
