@@ -29,6 +29,7 @@ from exchange.ports import microseconds
 from exchange.sending import Sending
 from exchange.signing.profiles import PROFILES
 from exchange.signing.service import SigningService
+from exchange.signinglog import check
 from exchange.stores import _sqlite_base
 from exchange.stores.sqlite import SqliteStore
 from exchange.switch import Switch
@@ -174,7 +175,10 @@ async def _verdict(store: Any, peers: Peers, acknowledged: Paper, events: list[d
     messages = {head["id"]: head for head in await store.messages(limit=1000)}
     lives = {fact["name"]: messages[fact["id"]]["state"] for fact in acknowledged.read()}
     sent = {e: peers.paper(e).read() for e in ("customs-queue", "ent1-box", "ent2-box")}
+    log = await store.operations(after=0, limit=1000)
     return {
+        "signed": [row.operation.job for row in log],
+        "chain_broken": check(log).broken,
         "lives": lives,
         "states": sorted(head["state"] for head in messages.values()),
         "sent": {e: [(f["id"], f["name"], f["digest"]) for f in facts] for e, facts in sent.items()},
