@@ -58,7 +58,7 @@ def sign(name: str) -> float:
         (value,) = await token.sign([Job(key, prepared.profile.algorithm, prepared.signed_info)])
         if isinstance(value, Exception):
             raise value
-        assemble(body, prepared, value)
+        assemble(body, prepared, value.value)
 
     times = TIMES // (10 if name != "p256" else 2)
 

@@ -83,7 +83,12 @@ def metrics() -> str:
 
 def _metrics() -> Iterator[Sequence[str]]:
     clock = Clock()
-    probes = Probes(backlog=lambda: {"ENDPOINT": (1, 0)}, missing=lambda: {("PARTY", "STAGE"): 1}, now=lambda: 0)
+    probes = Probes(
+        backlog=lambda: {"ENDPOINT": (1, 0)},
+        missing=lambda: {("PARTY", "STAGE"): 1},
+        unsigned=lambda: {"PARTY": 1},
+        now=lambda: 0,
+    )
     shown = Metrics(probes, Pulse(clock))
     shown.received("KIND", "ROLE")
     shown.finished("STATE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import Factory, evolve, field, frozen
 
 from exchange.instants import Instant
 from exchange.retry import Policy
+from exchange.signinglog import Operation
 
 # -- who and where -----------------------------------------------------------------------------------------------
 
@@ -350,6 +351,7 @@ class Conclusion:
     at: Instant = 0
     sealed: Mapping[int, Parcel] = Factory(dict)  # index in decision.planned -> signed or transformed, frozen
     started: Collection[int] = ()  # indexes in decision.planned of what is sent at once: written as SENDING
+    operations: Sequence[Operation] = ()  # rows for the signing log
 
 
 @frozen

@@ -105,6 +105,11 @@ class RoutingTable:
         kind = self.kinds.get(endpoint.kind)
         return kind is None or bool(kind.sends)
 
+    @property
+    def signs(self) -> bool:
+        """Tell whether any route signs."""
+        return bool(self._sealed)
+
     def seals(self, type: str) -> bool:
         """Tell whether any route may sign messages of a type."""
         known = self._seals.get(type)

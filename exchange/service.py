@@ -28,6 +28,7 @@ from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, Wo
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
+from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
 
 ACTOR: Final = "switchd"
@@ -57,6 +58,7 @@ class Daemon:
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
+    signing: SigningService = field(init=False)
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -82,11 +84,13 @@ class Daemon:
         backlog = await self.store.open()
         self.explainer = Explainer(schemas)
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
-        limits = Limits(settings.limits.payload_bytes, settings.limits.backlog_bytes, settings.limits.backlog)
+        asked = settings.limits
+        limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
+        self.signing = SigningService(self.token, self.now, self.log, self.store.log)
         self.switch = Switch(
             self.store,
             self.catalogue,
-            self.token,
+            self.signing,
             sending,
             self.explainer.explain,
             now=self.now,
@@ -115,6 +119,9 @@ class Daemon:
         probes = Probes(
             backlog=lambda: {n: (d, at) for n, (d, at) in self.switch.sending.waiting().items() if at is not None},
             missing=lambda: self.missing,
+            unsigned=lambda: self.signing.queue.parties(),
+            unsigned_seconds=lambda: self.signing.oldest_seconds(),
+            unable=lambda: len(self.signing.troubles),
             generation=lambda: self.switch.table.generation,
             intake_open=lambda: self.ready and self.switch.refusing is None,
             now=self.now,

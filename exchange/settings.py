@@ -60,6 +60,9 @@ class LimitSettings(Strict):
     spool_bytes: int = Field(256 * 1024, ge=1024)
     backlog: int = Field(20_000, ge=1)
     backlog_bytes: int = Field(128 * MEBIBYTE, ge=1)
+    unsigned: int = Field(
+        5_000, ge=1, description="messages of one party that wait to be signed; over it, that party is asked to wait"
+    )
 
 
 Folders = Annotated[  # one may stand without brackets

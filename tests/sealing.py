@@ -14,6 +14,7 @@ from lxml import etree
 
 from exchange.errors import BadSignature
 from exchange.instants import Instant
+from exchange.ports import Signature
 from exchange.signing.contract import Verified
 from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import assemble, prepare, verify
@@ -74,8 +75,8 @@ def seal(document: bytes, profile: str, key: str = "", behind: tuple[str, ...] =
     key = key or KEYS[profile]
     prepared = prepare(document, PROFILES[profile], pki.der(key), behind)
     [value] = asyncio.get_event_loop().run_until_complete(token().sign([prepared.job(key)]))
-    assert isinstance(value, bytes), value
-    return assemble(document, prepared, value)
+    assert isinstance(value, Signature), value
+    return assemble(document, prepared, value.value)
 
 
 @functools.cache

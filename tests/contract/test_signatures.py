@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exchange.errors import BadSignature, Rejected
 from exchange.instants import SECOND
-from exchange.ports import Job
+from exchange.ports import Job, Signature
 from exchange.signing import formats
 from exchange.signing.contract import Verified
 from exchange.signing.profiles import PROFILES, XML, Profile
@@ -33,8 +33,8 @@ def document(profile: Profile) -> bytes:
 
 def value_of(job: Job) -> bytes:
     [value] = asyncio.get_event_loop().run_until_complete(token().sign([job]))
-    assert isinstance(value, bytes), value
-    return value
+    assert isinstance(value, Signature), value
+    return value.value
 
 
 @functools.cache

@@ -147,3 +147,12 @@ def test_what_goes_out_can_be_looked_at_unsealed(profile: str, name: str) -> Non
     known = Routes(Path(), "", catalogue.load(SCHEMAS), table, tests)
     (made,) = _rehearsal.transform(known, "gate.edi", GATE, "DEPOT", "all")
     assert (made["name"], made["body"]) == (name, GATE)
+
+
+@pytest.mark.parametrize("profile", [one.name for one in PROFILES.all])
+async def test_every_profile_can_be_tried_and_the_log_names_its_version(profile: str, tmp_path: Path) -> None:
+    async with running(tmp_path, routes("raw-sm2")) as house:
+        told = await house.ask("sign.test", profile=profile, key=KEYS[PROFILES[profile].algorithm])
+        assert told["stands"] is True, told
+        (row,) = await house.ask("sign.log")
+        assert row["profile"] == f"{profile}@1"
