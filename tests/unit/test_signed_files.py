@@ -16,7 +16,7 @@ from exchange.model import Decision, Planned
 from exchange.signing import formats
 from exchange.signing.profiles import PROFILES
 from tests import pki
-from tests.daemon import inventory, running, switchd_yaml
+from tests.daemon import Clock, inventory, running, switchd_yaml
 from tests.sealing import now
 
 GATE = (SCHEMAS / "smdg/containers/samples/valid/CODECO.edi").read_bytes()
@@ -151,7 +151,8 @@ def test_what_goes_out_can_be_looked_at_unsealed(profile: str, name: str) -> Non
 
 @pytest.mark.parametrize("profile", [one.name for one in PROFILES.all])
 async def test_every_profile_can_be_tried_and_the_log_names_its_version(profile: str, tmp_path: Path) -> None:
-    async with running(tmp_path, routes("raw-sm2")) as house:
+    clock = Clock(now())  # the certificates of SM2 are valid from now on
+    async with running(tmp_path, routes("raw-sm2"), clock=clock) as house:
         told = await house.ask("sign.test", profile=profile, key=KEYS[PROFILES[profile].algorithm])
         assert told["stands"] is True, told
         (row,) = await house.ask("sign.log")
