@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from attrs import define, field, frozen
@@ -29,8 +29,7 @@ class _Signing:
 
     name: Name
     decided: Decided
-    form_name: str
-    places: Sequence[Place]
+    names: Mapping[Place, str]  # of what is sealed
     table: RoutingTable
 
 
@@ -83,9 +82,10 @@ class Aside:
 
     def _submit(self, name: Name, one: Decided, table: RoutingTable) -> None:
         e, decision = one
-        wanted = seals(e, decision)
+        wanted = seals(e, decision, table)
         lean = Examined(e.arrival, e.type, e.envelope, e.message), decision
-        signing = _Signing(name, lean, form_name(e), tuple(wanted), table)
+        names = {place: form_name(e, one.profile) for place, one in wanted.items()}
+        signing = _Signing(name, lean, names, table)
         self.unsigned[e.arrival.party] += 1
         party = e.message.sender if e.message else e.arrival.party
         self.signing.submit(Work(show_id(e.arrival.id), party, tuple(wanted.values()), partial(self._done, signing)))
@@ -110,8 +110,8 @@ class Aside:
         self.unsigned[party] -= 1
         if not self.unsigned[party]:
             del self.unsigned[party]
-        results = dict(zip(signing.places, work.results, strict=True))
-        return sealed(signing.decided, signing.form_name, results, again)
+        results = dict(zip(signing.names, work.results, strict=True))
+        return sealed(signing.decided, signing.names, results, again)
 
 
 def twin_name(e: Examined) -> Name | None:

@@ -20,8 +20,9 @@ from exchange.explaining import Worker
 from exchange.instants import Instant
 from exchange.intake import Examined
 from exchange.model import Decision, Parcel, Planned, Route
-from exchange.planning import plan
+from exchange.planning import BESIDE, plan
 from exchange.routing import RoutingTable
+from exchange.signing.profiles import Profile
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signinglog import Operation
 from exchange.steps import About, Named, apply, blamed
@@ -51,23 +52,28 @@ def slow(decision: Decision, table: RoutingTable, size: int) -> bool:
 Place = tuple[str, str]  # profile, key
 
 
-def seals(e: Examined, decision: Decision) -> dict[Place, Seal]:
+def seals(e: Examined, decision: Decision, table: RoutingTable) -> dict[Place, Seal]:
     """Return what of a message is to be sealed, by profile and key."""
-    return {
-        (p.sign, p.key): Seal(e.opened.payload, e.opened.document, p.sign, p.key, e.behind_signature)
-        for p in decision.planned
-        if p.sign
-    }
+    wanted = {(p.sign, p.key) for p in decision.planned if p.sign}
+    return {(sign, key): _seal(e, table.profiles.named(sign), key) for sign, key in sorted(wanted)}
 
 
-def sealed(one: Decided, name: str, results: Mapping[Place, Sealed], again: Again) -> Formed:
-    """Return a decision with what was sealed for it, under its name; what can't be sealed is decided anew."""
+def _seal(e: Examined, profile: Profile, key: str) -> Seal:
+    """Return what is to be sealed: what stands inside the envelopes, or the parcel as it came."""
+    if profile.enveloped:
+        return Seal(e.opened.payload, e.opened.document, profile, key, e.behind_signature)
+    return Seal(e.arrival.parcel.read(), None, profile, key)
+
+
+def sealed(one: Decided, names: Mapping[Place, str], results: Mapping[Place, Sealed], again: Again) -> Formed:
+    """Return a decision with what was sealed for it, under their names; what can't be sealed is decided anew."""
     e, decision = one
     operations = [one.operation for one in results.values() if one.operation]
     why = next((one.error for one in results.values() if one.error), None)
     if why is not None:
         return Formed([(e, again(e, why))], operations={e.arrival.id: operations})
-    forms = {i: Parcel(name, results[p.sign, p.key].body) for i, p in enumerate(decision.planned) if p.sign}
+    places = {i: (p.sign, p.key) for i, p in enumerate(decision.planned) if p.sign}
+    forms = {i: Parcel(names[place], results[place].body) for i, place in places.items()}
     return Formed([(e, decision)], {e.arrival.id: forms}, {e.arrival.id: operations})
 
 
@@ -80,9 +86,11 @@ def together(many: Sequence[Formed]) -> Formed:
     )
 
 
-def form_name(e: Examined) -> str:
-    """Return the name of what is sealed: of what stands inside, where it came in an envelope."""
+def form_name(e: Examined, profile: Profile) -> str:
+    """Return the name of what is sealed: of what stands inside, where that is."""
     name = e.arrival.parcel.name
+    if not profile.enveloped:
+        return name + profile.suffix
     return opening.inner_name(e.opened.wrappers, name) if e.opened.wrappers else name
 
 
@@ -143,7 +151,12 @@ def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> li
     made = []
     for receiver in dict.fromkeys(names) or ("",):
         for planned in plan(message, sender, receiver, route, table, ()):
-            parcel = Parcel(form_name(e), e.opened.payload) if planned.sign else e.arrival.parcel
+            if planned.disposition == BESIDE:
+                continue
+            parcel = e.arrival.parcel
+            if planned.sign:
+                unsealed = _seal(e, table.profiles.named(planned.sign), planned.key)
+                parcel = Parcel(form_name(e, unsealed.profile), unsealed.original)
             steps = [table.steps[name] for name in planned.steps]
             made.append((planned, apply(parcel, steps, about(e, planned, table, at))))
     return made

@@ -83,7 +83,7 @@ class Parcel:
     """Bytes as they travel, and the name they travel under (包裹).
 
     *headers*, beside the bytes: ``id`` (stable over resends), ``type``, ``refers-to`` (the id of the message that a
-    receipt answers) and ``disposition`` (accepted | rejected | receipt | message).
+    receipt answers) and ``disposition`` (accepted | rejected | receipt | message | signature).
     """
 
     name: str

@@ -354,13 +354,17 @@ class Overdue:
 # -- tokens ------------------------------------------------------------------------------------------------------
 
 
+SM2_ID: Final = b"1234567812345678"  # GM/T 0009, 10: the signer's id where the parties agreed on no other
+
+
 @frozen
 class Job:
-    """One thing to sign: *data* is the canonical SignedInfo (about 700 bytes), never the document."""
+    """One thing to sign: what the format of a signature has instead of the document, about 700 bytes as a rule."""
 
     key: str
     algorithm: str  # sm2-sm3 | rsa-sha1 | rsa-sha256 | ecdsa-sha256
     data: bytes
+    sm2_id: bytes = SM2_ID
 
 
 @frozen
@@ -376,7 +380,9 @@ class Signature:
 class Token(Protocol):
     """Holds keys and signs with them (密码设备)."""
 
-    window: int  # jobs that it can work on at once; more only wait in it
+    @property
+    def window(self) -> int:
+        """How many jobs it can work on at once; more only wait in it."""
 
     async def open(self) -> None:
         """Make ready, as far as that can be done now. Raises ConfigurationError."""

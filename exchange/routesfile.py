@@ -24,6 +24,7 @@ from exchange.ports import Strict
 from exchange.retry import Policy
 from exchange.routing import RoutingTable
 from exchange.signing.certificates import from_file
+from exchange.signing.profiles import PROFILES, Profiles
 from exchange.stepsfile import StepRow, add_step, misplaced_steps
 from exchange.yamlfile import Document, read, suggest
 
@@ -143,7 +144,7 @@ class Known:
 
     types: Mapping[str, MessageType] = field(factory=dict)
     fields: Mapping[str, Sequence[str]] = field(factory=dict)  # type -> names of its business fields
-    profiles: Sequence[str] = ()
+    profiles: Profiles = PROFILES
     keys: Sequence[str] = ()  # signing keys that the tokens hold
 
 
@@ -348,7 +349,7 @@ class _Builder:
             problems += self._unknown("party", match.get(name, ()), self._parties)
         problems += self._unknown("signature profile", [route.sign] * bool(route.sign), known.profiles)
         problems += self._unknown("signing key", [route.key] * bool(route.key), known.keys)
-        problems += misplaced_steps(route, self._steps, self._wrong)
+        problems += misplaced_steps(route, self._steps, self._wrong, known.profiles)
         fields = {name for type in match.get("type", known.fields) for name in known.fields.get(type, ())}
         wanted = [name.removeprefix("where.") for name in match if name.startswith("where.")]
         return problems + self._unknown("field", wanted, fields)
@@ -366,7 +367,8 @@ class _Builder:
         kinds = {e.kind: plugins.load("adapters", e.kind) for e in self._endpoints.values()}
         routes = [route for route, _ in self._routes.values()]
         parties, endpoints = self._parties.values(), self._endpoints.values()
-        table = RoutingTable(parties, endpoints, routes, generation, kinds, self._steps, self._node)
+        rest = kinds, self._steps, self._node, self._known.profiles
+        table = RoutingTable(parties, endpoints, routes, generation, *rest)
         for route, place in self._routes.values():
             for name in route.to:
                 endpoint = self._endpoints.get(name)

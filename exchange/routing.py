@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from exchange.model import Endpoint, Envelope, Party, Route
+from exchange.signing.profiles import PROFILES, Profiles
 
 if TYPE_CHECKING:
     from exchange.steps import Named
@@ -57,6 +58,7 @@ class RoutingTable:
         kinds: Mapping[str, Any] | None = None,
         steps: Mapping[str, Named] | None = None,
         node: str = "",
+        profiles: Profiles = PROFILES,
     ) -> None:
         self.generation = generation
         self.parties = {party.code: party for party in parties}
@@ -64,6 +66,7 @@ class RoutingTable:
         self.routes = tuple(routes)
         self.kinds = kinds or {}  # name -> adapter class
         self.steps = steps or {}
+        self.profiles = profiles
         self.node = node  # what other exchange nodes call this one
         self._by_id = {name: party for party in self.parties.values() for name in (*party.ids, party.code)}
         self._of_party: dict[str, list[Endpoint]] = {}

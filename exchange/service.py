@@ -30,7 +30,6 @@ from exchange.sending import Sending
 from exchange.settings import Installation
 from exchange.signing._api_settings import ApiSettings
 from exchange.signing.api import SigningApi
-from exchange.signing.profiles import PROFILES
 from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
 
@@ -184,7 +183,7 @@ class Daemon:
         It may refer to *types*; without, to those in force.
         """
         types = types or self.catalogue
-        known = routesfile.Known(types.types, types.business_fields, tuple(PROFILES))
+        known = routesfile.Known(types.types, types.business_fields, self.installation.profiles)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)

@@ -5,6 +5,7 @@ Relative paths start at the folder of the file.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from exchange import plugins
 from exchange.errors import ConfigurationError
 from exchange.ports import Strict
 from exchange.signing._api_settings import SigningSettings
+from exchange.signing.profiles import PROFILES, ProfileRow, Profiles, mistakes, profile
 from exchange.yamlfile import Document, read
 
 MEBIBYTE = 1024 * 1024
@@ -79,13 +81,16 @@ class Settings(Strict):
     store: StoreSettings = StoreSettings()
     token: TokenSettings = TokenSettings()
     signing: SigningSettings = SigningSettings()
+    profiles: tuple[ProfileRow, ...] = Field(
+        (), description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md)"
+    )
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kind -> its own settings
 
 
-@frozen
+@frozen(slots=False)
 class Installation:
     """Settings with what they refer to: absolute paths, and the settings of every adapter kind."""
 
@@ -101,6 +106,11 @@ class Installation:
     def schemas(self) -> tuple[Path, ...]:
         """Return the folders of a site's own message types."""
         return tuple(self.path(folder) for folder in self.settings.schemas)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """Return the signature profiles of the switch and of the site."""
+        return Profiles([*PROFILES.all, *map(profile, self.settings.profiles)])
 
     def adapter(self, kind: str) -> Any:
         """Return the settings of an adapter kind. Raises ConfigurationError."""
@@ -143,7 +153,7 @@ def load(path: Path | None) -> Installation:
     except ValidationError as why:
         raise ConfigurationError(document.problems(why, Settings)) from None
     installation = Installation(path.resolve().parent, settings, document)
-    problems: list[str] = []
+    problems = mistakes(settings.profiles, document, PROFILES)
     for section, chosen in (("store", settings.store.kind), ("token", settings.token.kind)):
         try:
             plugins.load(f"{section}s", chosen)

@@ -15,8 +15,9 @@ from lxml import etree
 from exchange.errors import BadSignature
 from exchange.instants import Instant
 from exchange.ports import Signature
-from exchange.signing.profiles import PROFILES, accepted
-from exchange.signing.xmldsig import Verified, assemble, prepare, verify
+from exchange.signing.contract import Verified
+from exchange.signing.profiles import PROFILES
+from exchange.signing.xmldsig import assemble, prepare, verify
 from exchange.tokens.software import KeyFiles, Software
 from tests import pki
 
@@ -88,7 +89,7 @@ def verified(
 ) -> Verified:
     """Verify against the certificates of *keys* (all of the enterprise's by default)."""
     pinned = [pki.der(key) for key in keys or ("rsa", "p256", "sm2")]
-    return verify(document, profiles=accepted(profiles), certificates=pinned, at=at or now(), behind=behind)
+    return verify(document, profiles=PROFILES.accepted(profiles), certificates=pinned, at=at or now(), behind=behind)
 
 
 def code_of(document: bytes, *keys: str, **options: object) -> str:

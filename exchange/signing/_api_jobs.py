@@ -16,13 +16,14 @@ from typing import Any, Final
 import orjson
 from attrs import define, evolve, field, frozen
 
-from exchange.errors import Busy, ExchangeError, StoreError, TokenError
+from exchange.errors import Busy, ConfigurationError, ExchangeError, StoreError, TokenError
 from exchange.instants import SECOND, Instant, show_instant
 from exchange.signing._api_clients import Caller
 from exchange.signing._api_problems import Problem, conflicting, not_yet, unable
 from exchange.signing._api_requests import Item, SignRequest, parsed
 from exchange.signing._api_seals import FINAL, seal_of, told, waits
 from exchange.signing._api_settings import ApiSettings
+from exchange.signing.profiles import Profiles
 from exchange.signing.sealing import Sealed
 from exchange.signing.service import SigningService, Work
 from exchange.signingjobs import Jobs as Store
@@ -65,6 +66,7 @@ class Jobs:
     settings: ApiSettings
     now: Callable[[], Instant]
     log: Any
+    profiles: Callable[[], Profiles]
     admit: Callable[[Asked], None]
     _newest: Instant = 0
     _inside: Counter[str] = field(factory=Counter)  # by party
@@ -175,8 +177,12 @@ class Jobs:
 
     async def _signed(self, job: SigningJob, items: Sequence[Item], caller: Caller, patient: bool) -> list[Sealed]:
         """Put a piece of work into the queue for each item; return what became of them."""
+        try:
+            seals = [seal_of(item, self.profiles(), caller) for item in items]
+        except ConfigurationError as why:  # a profile was there when this was confirmed, and is no more
+            return [Sealed(error=why) for _ in items]
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        left = len(items)
+        left = len(seals)
 
         def done(work: Work) -> None:
             nonlocal left
@@ -185,15 +191,16 @@ class Jobs:
                 over.set_result(None)
 
         name, express = show_job(job.number), not patient
-        works = [Work(name, job.party, [seal_of(item, caller)], done, express, patient, FINAL) for item in items]
+        works = [Work(name, job.party, [seal], done, express, patient, FINAL) for seal in seals]
         for work in works:
             self.service.submit(work)
         await over
         return [work.results[0] for work in works]
 
     def _answer(self, job: SigningJob, items: Sequence[Item], results: Sequence[Sealed]) -> bytes:
-        head = shown(job) | {"state": "done", "done_at": show_instant(self.now())}
-        return orjson.dumps(head | {"results": [told(item, one) for item, one in zip(items, results, strict=True)]})
+        head, profiles = shown(job) | {"state": "done", "done_at": show_instant(self.now())}, self.profiles()
+        every = [told(item, profiles, one) for item, one in zip(items, results, strict=True)]
+        return orjson.dumps(head | {"results": every})
 
     async def _record(self, operations: Sequence[Any]) -> None:
         try:

@@ -73,6 +73,8 @@ _SCHEMAS: Final = {
         algorithm=value("string", "with data, instead of profile and content", "与 data 同用, 代替 profile 和 content",
                         enum=list(_ALGORITHMS)),
         data=value("string", "signed as it is; needs a permission of its own", "原样签名; 需单独授权", **_BASE64),
+        sm2_id=value("string", "the signer's id in SM2, where it isn't 1234567812345678",
+                     "SM2 签名者标识, 缺省为 1234567812345678", **_BASE64),
     ),
     "Job": fields(
         ["job", "state", "at"],
@@ -86,8 +88,10 @@ _SCHEMAS: Final = {
         ["id"],
         id=value("string", "of the item", "条目标识"),
         content=value("string", "the signed content, by profile", "已签名内容(按签名规格)", **_BASE64),
-        signature=value("string", "of data: r and s side by side for SM2 and ECDSA, PKCS#1 for RSA",
-                        "data 的签名值: SM2 和 ECDSA 为 r||s, RSA 为 PKCS#1", **_BASE64),
+        signature=value("string", "what goes beside the content, where the profile has it there; of data its value: r"
+                        " and s side by side for SM2 and ECDSA, PKCS#1 for RSA",
+                        "与内容分离的签名(按签名规格); data 的签名值: SM2 和 ECDSA 为 r||s, RSA 为 PKCS#1",
+                        **_BASE64),
         serial=value("string", "of the certificate, hexadecimal", "证书序列号(十六进制)"),
         error=_ERROR,
     ),
@@ -95,7 +99,8 @@ _SCHEMAS: Final = {
     "Doubt": fields(
         ["id", "content"],
         id=value("string", "the client's name for it, once in a batch", "条目标识, 批内唯一", maxLength=64),
-        content=value("string", "what was signed, with its signature", "已签名内容", **_BASE64),
+        content=value("string", "what was signed, with its signature unless that follows", "已签名内容", **_BASE64),
+        signature=value("string", "what came beside it", "与内容分离的签名", **_BASE64),
         profiles=value("array", "accepted; without: every known one", "接受的签名规格; 不填则为全部",
                        items={"type": "string"}),
         behind=value("array", "children of the root that stand behind a signature", "位于签名之后的根元素子元素",

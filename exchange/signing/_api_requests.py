@@ -39,6 +39,7 @@ class Item(Strict):
     behind: Behind = ()
     algorithm: Algorithm | None = None
     data: Bytes = b""
+    sm2_id: Bytes = b""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Item:
@@ -51,10 +52,11 @@ class Item(Strict):
 
 
 class Doubt(Strict):
-    """One thing to verify: *content* against certificates, a party's or those given."""
+    """One thing to verify, against certificates, a party's or those given; *signature* is what came beside it."""
 
     id: Id
     content: Bytes = Field(min_length=1)
+    signature: Bytes = b""
     profiles: Annotated[tuple[str, ...], Field(max_length=20)] = ()
     behind: Behind = ()
     party: str = Field("", max_length=128)

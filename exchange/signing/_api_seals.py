@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from exchange.errors import ExchangeError, TokenError
 from exchange.instants import Instant, show_instant
-from exchange.signing import certificates, xmldsig
+from exchange.ports import SM2_ID
+from exchange.signing import certificates, formats
 from exchange.signing._api_clients import Caller
 from exchange.signing._api_requests import Doubt, Item
-from exchange.signing.profiles import accepted, named
+from exchange.signing.profiles import Profile, Profiles
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signing.service import SigningService
 
@@ -39,13 +40,15 @@ def denied(caller: Caller, items: Sequence[Item]) -> list[dict[str, str]]:
     return errors
 
 
-def unfit(service: SigningService, caller: Caller, items: Sequence[Item], at: Instant) -> list[dict[str, str]]:
+def unfit(
+    service: SigningService, profiles: Profiles, caller: Caller, items: Sequence[Item], at: Instant
+) -> list[dict[str, str]]:
     """Return what of a request can't be signed, whoever asks: profiles and keys that aren't there, or don't fit."""
     errors = []
     for number, item in enumerate(items):
         place = "profile" if item.profile else "algorithm"
         try:
-            algorithm = item.algorithm or named(item.profile).algorithm
+            algorithm = _profile(item, profiles).algorithm
             place = "key"
             der = service.token.certificate(service.choose(key_of(item, caller), at))
             if not certificates.fits(certificates.read(der), algorithm):
@@ -59,11 +62,17 @@ def _error(number: int, member: str, en: str, zh: str) -> dict[str, str]:
     return {"pointer": f"/items/{number}/{member}", "detail": en, "zh": zh}
 
 
-def seal_of(item: Item, caller: Caller) -> Seal:
-    """Return the work of an item."""
-    if item.algorithm:
-        return Seal(item.data, None, item.algorithm, key_of(item, caller), algorithm=item.algorithm)
-    return Seal(item.content, None, item.profile, key_of(item, caller), item.behind)
+def seal_of(item: Item, profiles: Profiles, caller: Caller) -> Seal:
+    """Return the work of an item. Raises ConfigurationError where its profile is no more."""
+    return Seal(item.content or item.data, None, _profile(item, profiles), key_of(item, caller), item.behind)
+
+
+def _profile(item: Item, profiles: Profiles) -> Profile:
+    """Return the profile of an item; data has one that only says how the algorithm is used, under a name of its own."""
+    if not item.algorithm:
+        return profiles.named(item.profile)
+    name, sm2_id = f"data:{item.algorithm}", item.sm2_id or SM2_ID
+    return Profile(name, 1, "raw", item.algorithm, "", detached=True, encoding="raw", sm2_id=sm2_id)
 
 
 def waits(one: Sealed) -> bool:
@@ -71,28 +80,30 @@ def waits(one: Sealed) -> bool:
     return isinstance(one.error, TokenError) and one.error.code not in FINAL
 
 
-def told(item: Item, one: Sealed) -> dict[str, Any]:
+def told(item: Item, profiles: Profiles, one: Sealed) -> dict[str, Any]:
     """Return what became of an item, as its client is told."""
     if one.error is not None:
         return {"id": item.id, "error": {"code": one.error.code, "detail": one.error.en, "zh": one.error.zh}}
     assert one.operation is not None  # noqa: S101
-    made = "signature" if item.algorithm else "content"
-    return {"id": item.id, made: b64encode(one.body).decode(), "serial": one.operation.serial}
+    made = "signature" if _profile(item, profiles).detached else "content"
+    written = one.body if item.algorithm else b64encode(one.body)  # the raw format writes base64 by itself
+    return {"id": item.id, made: written.decode(), "serial": one.operation.serial}
 
 
 # -- verifying ---------------------------------------------------------------------------------------------------
 
 
-def verdict(doubt: Doubt, registered: Collection[bytes], at: Instant) -> dict[str, Any]:
+def verdict(doubt: Doubt, profiles: Profiles, registered: Collection[bytes], at: Instant) -> dict[str, Any]:
     """Return whether the signature in an item stands, and whose it is; *registered* are its party's certificates."""
     try:
         given = [der for one in doubt.certificates for der in certificates.from_file(one)]
-        verified = xmldsig.verify(
-            doubt.content,
-            profiles=accepted(doubt.profiles),
+        verified = formats.verify(
+            doubt.signature or doubt.content,
+            profiles=profiles.accepted(doubt.profiles),
             certificates=given or registered,
             at=at,
             behind=doubt.behind,
+            content=doubt.content if doubt.signature else None,
         )
     except ExchangeError as why:
         return {"id": doubt.id, "valid": False, "code": why.code, "detail": why.en, "zh": why.zh}
@@ -100,7 +111,7 @@ def verdict(doubt: Doubt, registered: Collection[bytes], at: Instant) -> dict[st
     return {
         "id": doubt.id,
         "valid": True,
-        "profile": verified.profile.name,
+        "profile": verified.profile.id,
         "signer": signer.subject,
         "serial": signer.serial,
         "not_before": show_instant(signer.not_before),

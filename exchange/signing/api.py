@@ -31,6 +31,7 @@ from exchange.signing._api_problems import Problem, mistaken, on_hold, refused, 
 from exchange.signing._api_requests import SignRequest, VerifyRequest, parsed
 from exchange.signing._api_seals import denied, unfit, verdict
 from exchange.signing._api_settings import ApiSettings
+from exchange.signing.profiles import Profiles
 from exchange.signing.service import SigningService
 from exchange.signingjobs import Jobs as Store
 from exchange.signingjobs import SigningJob
@@ -64,7 +65,7 @@ class SigningApi:
 
     def __attrs_post_init__(self) -> None:
         self._clients = Clients(self.settings, self.table)
-        self._jobs = Jobs(self.service, self.store, self.settings, self.now, self.log, self._admit)
+        self._jobs = Jobs(self.service, self.store, self.settings, self.now, self.log, self._profiles, self._admit)
         self._router = Router(
             [
                 Route("/v1/signatures", self._sign, methods=["POST"]),
@@ -74,6 +75,9 @@ class SigningApi:
             ],
             redirect_slashes=False,
         )
+
+    def _profiles(self) -> Profiles:
+        return self.table().profiles
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -190,7 +194,7 @@ class SigningApi:
         if errors := denied(asked.caller, items):
             self.log.warning("signing_request.denied", client=asked.caller.name, code="SWX-7062", items=len(errors))
             raise refused(errors)
-        if errors := unfit(self.service, asked.caller, items, self.now()):
+        if errors := unfit(self.service, self._profiles(), asked.caller, items, self.now()):
             raise mistaken(errors)
         self._charge(asked.caller, len(items))
 
@@ -222,7 +226,7 @@ class SigningApi:
         results = []
         for item in asked.items:
             party = self.table().parties.get(item.party)
-            results.append(verdict(item, party.certificates if party else (), self.now()))
+            results.append(verdict(item, self._profiles(), party.certificates if party else (), self.now()))
             await asyncio.sleep(0)  # others get their turn
         return Response(orjson.dumps({"results": results}), media_type="application/json")
 

@@ -21,7 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant
+from exchange.ports import SM2_ID
 from exchange.tokens import sm2
+
+Verifying = Callable[[Any, bytes, bytes, bytes], None]
 
 
 @frozen
@@ -88,22 +91,22 @@ def _instant(moment: datetime) -> Instant:
     return int(moment.timestamp()) * SECOND
 
 
-def _rsa(digest: SHA1 | SHA256) -> Callable[[Any, bytes, bytes], None]:
-    return lambda key, signature, data: key.verify(signature, data, PKCS1v15(), digest)
+def _rsa(digest: SHA1 | SHA256) -> Verifying:
+    return lambda key, signature, data, sm2_id: key.verify(signature, data, PKCS1v15(), digest)
 
 
-def _ecdsa(key: Any, signature: bytes, data: bytes) -> None:
+def _ecdsa(key: Any, signature: bytes, data: bytes, sm2_id: bytes) -> None:
     if not isinstance(key.curve, SECP256R1):
         raise InvalidSignature
     key.verify(sm2.der_signature(signature), data, ECDSA(SHA256()))
 
 
-def _sm2(key: Any, signature: bytes, data: bytes) -> None:
-    if not key.verify(signature, data):
+def _sm2(key: Any, signature: bytes, data: bytes, sm2_id: bytes) -> None:
+    if not key.verify(signature, data, sm2_id):
         raise InvalidSignature
 
 
-ALGORITHMS: Final[Mapping[str, tuple[type, Callable[[Any, bytes, bytes], None]]]] = {
+ALGORITHMS: Final[Mapping[str, tuple[type, Verifying]]] = {
     "rsa-sha1": (RSAPublicKey, _rsa(SHA1())),  # noqa: S303 - what the customs' receivers check; by profile only
     "rsa-sha256": (RSAPublicKey, _rsa(SHA256())),
     "ecdsa-sha256": (EllipticCurvePublicKey, _ecdsa),
@@ -116,13 +119,13 @@ def fits(certificate: Certificate, algorithm: str) -> bool:
     return isinstance(certificate.key, ALGORITHMS[algorithm][0])
 
 
-def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
+def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
     """Tell whether *signature*, in the encoding of ``ports.Token.sign``, is the certificate's key's over *data*.
 
     An SM2 signature may be DER too. Raises TokenError where the algorithm is SM2 and this system has none.
     """
     try:
-        ALGORITHMS[algorithm][1](certificate.key, signature, data)
+        ALGORITHMS[algorithm][1](certificate.key, signature, data, sm2_id)
     except (InvalidSignature, ValueError):
         return False
     return True

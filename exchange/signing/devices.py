@@ -198,11 +198,11 @@ class Devices:
     async def _by(self, member: Member, job: Job, certificate: Certificate) -> bytes:
         """Let one device sign; what it says is only believed when it verifies."""
         assert member.link is not None  # noqa: S101
-        value = await member.link.ask("sign", self._keys[job.key].at[member.name], job.algorithm, job.data)
+        value = await member.link.ask("sign", self._keys[job.key].at[member.name], job.algorithm, job.data, job.sm2_id)
         every = self._sm2_every if job.algorithm == "sm2-sm3" else 1
         member.signed[job.key] += 1
         if (member.signed[job.key] - 1) % every == 0 and not certificates.signed_by(
-            certificate, job.algorithm, value, job.data
+            certificate, job.algorithm, value, job.data, job.sm2_id
         ):
             text = f"its signature doesn't verify with certificate {certificate.serial}"
             raise DeviceFault(FATAL_KEY, "VERIFY", text)

@@ -14,6 +14,8 @@ EXPIRED: Final = "SWX-1035"
 STRUCTURE: Final = "SWX-1036"
 ALGORITHM: Final = "SWX-1037"
 UNFIT: Final = "SWX-1038"
+TOO_LONG: Final = "SWX-1110"
+CONTENT: Final = "SWX-1111"
 
 _TEXTS: Final = {
     MISSING: (
@@ -47,6 +49,14 @@ _TEXTS: Final = {
     UNFIT: (
         "the message can't be signed as it stands",
         "报文按现状无法签名",
+    ),
+    TOO_LONG: (
+        "this is too much to be signed as it stands: use a profile of cms or gmt0010, which sign a digest",
+        "内容过大，无法按原文直接签名：请改用 cms 或 gmt0010 格式的签名规格（对摘要签名）",
+    ),
+    CONTENT: (
+        "the signature came without what it signs: hand in both, the signature and exactly the bytes that were signed",
+        "只有签名，没有被签名的内容：请同时提交签名和签名时的原始内容",
     ),
 }
 

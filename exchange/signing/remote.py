@@ -36,7 +36,7 @@ from attrs import define, field
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exchange.errors import ConfigurationError, ExchangeError, TokenError
-from exchange.ports import Job, Location, Signature, Strict
+from exchange.ports import SM2_ID, Job, Location, Signature, Strict
 from exchange.signing import certificates
 from exchange.signing._api_requests import MOST
 from exchange.signing._remote_link import FAULTS, Link
@@ -217,7 +217,9 @@ class Remote:
 
     def _item(self, number: int, job: Job) -> dict[str, str]:
         name = self._settings.keys[job.key].name or job.key
-        return {"id": str(number), "key": name, "algorithm": job.algorithm, "data": b64encode(job.data).decode()}
+        more = {"sm2_id": b64encode(job.sm2_id).decode()} if job.sm2_id != SM2_ID else {}
+        data = b64encode(job.data).decode()
+        return {"id": str(number), "key": name, "algorithm": job.algorithm, "data": data, **more}
 
     def _settle(self, link: Link, batch: Sequence[_Asked], results: Mapping[str, Any]) -> None:
         """Hand out what came; what is wrong with one is kept with it, for the next service to do better."""
@@ -230,7 +232,7 @@ class Remote:
                     one.settle(one.why)
                 continue
             value = b64decode(result["signature"])
-            if certificates.signed_by(one.certificate, one.job.algorithm, value, one.job.data):
+            if certificates.signed_by(one.certificate, one.job.algorithm, value, one.job.data, one.job.sm2_id):
                 took = int((perf_counter() - one.began) * 1e6)
                 one.settle(Signature(value, link.name, one.attempts, took))
             else:

@@ -25,7 +25,7 @@ from exchange.signing.sealing import Choose, Seal, Sealed, seal
 from exchange.signinglog import Operation
 
 CHUNK: Final = 32  # seals that are prepared together
-ROOTS: Final = 256  # pieces of work that wait with their parsed document; behind them it is parsed again
+PARSED_BYTES: Final = 4 * 1024 * 1024  # of documents that wait parsed (in ten times the room); others are parsed again
 PAUSE_SECONDS: Final = 2.0  # until a lane is tried again that the token couldn't sign for
 Record = Callable[[Sequence[Operation]], Awaitable[Any]]
 
@@ -43,6 +43,7 @@ class Work:
     final: Collection[str] = ()  # codes of the token that even patient work doesn't wait to see mended
     results: Sequence[Sealed] = ()
     refused: bool = False  # the token couldn't, at least once
+    parsed_bytes: int = 0  # of its documents that wait parsed
 
 
 @define(eq=False)
@@ -58,11 +59,14 @@ class SigningService:
     queue: Queue[Work] = field(factory=Queue)
     _tasks: set[asyncio.Task[None]] = field(factory=set)
     _pumping: bool = False
+    _parsed_bytes: int = 0
 
     def submit(self, work: Work) -> None:
         """Put *work* in the queue."""
-        if self.queue.waiting > ROOTS:
+        if self._parsed_bytes > PARSED_BYTES:
             work.seals = [evolve(one, root=None) for one in work.seals]
+        work.parsed_bytes = sum(len(one.original) for one in work.seals if one.root is not None)
+        self._parsed_bytes += work.parsed_bytes
         self.queue.put(work.party, work.seals[0].key, work, since=monotonic(), express=work.express)
         self._pump_soon()
 
@@ -131,6 +135,7 @@ class SigningService:
             return
         if trouble is None:
             self.troubles.pop(work.seals[0].key, None)
+        self._parsed_bytes -= work.parsed_bytes
         work.results = results
         for ready in self.queue.finish(item):
             ready.done(ready)

@@ -100,7 +100,7 @@ class Software:
             kind, sign = _ALGORITHMS.get(job.algorithm, ("", None))
             if sign is None or held.kind != kind:
                 raise _unfit(job, held)
-            return Signature(sign(held.private, job.data), microseconds=int((perf_counter() - began) * 1e6))
+            return Signature(sign(held.private, job), microseconds=int((perf_counter() - began) * 1e6))
         except ExchangeError as error:  # one job's failure is no failure of the batch
             return error
 
@@ -112,11 +112,11 @@ class Software:
 
 
 _ECDSA: Final = ECDSA(SHA256())
-_ALGORITHMS: Final[Mapping[str, tuple[str, Callable[[Any, bytes], bytes]]]] = {
-    "rsa-sha1": ("rsa", lambda key, data: key.sign(data, PKCS1v15(), SHA1())),  # noqa: S303 - the customs' own choice
-    "rsa-sha256": ("rsa", lambda key, data: key.sign(data, PKCS1v15(), SHA256())),
-    "ecdsa-sha256": ("p256", lambda key, data: sm2.raw_signature(key.sign(data, _ECDSA))),
-    "sm2-sm3": ("sm2", lambda key, data: key.sign(data)),
+_ALGORITHMS: Final[Mapping[str, tuple[str, Callable[[Any, Job], bytes]]]] = {
+    "rsa-sha1": ("rsa", lambda key, job: key.sign(job.data, PKCS1v15(), SHA1())),  # noqa: S303 - the customs' own choice
+    "rsa-sha256": ("rsa", lambda key, job: key.sign(job.data, PKCS1v15(), SHA256())),
+    "ecdsa-sha256": ("p256", lambda key, job: sm2.raw_signature(key.sign(job.data, _ECDSA))),
+    "sm2-sm3": ("sm2", lambda key, job: key.sign(job.data, job.sm2_id)),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from exchange.errors import BadSignature, ExchangeError
 from exchange.instants import read_id, show_instant
-from exchange.signing import profiles, xmldsig
+from exchange.signing import formats
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signing.service import Work
 from exchange.signinglog import Row
@@ -81,9 +81,9 @@ class Signing:
 
     async def test(self, profile: str, key: str) -> dict[str, Any]:
         """Sign a small document with a key, through the queue, and verify it."""
-        known = profiles.named(profile)
+        known = self._daemon.installation.profiles.named(profile)
         began = perf_counter()
-        result = await self._sealed(Seal(TEST, None, profile, key))
+        result = await self._sealed(Seal(TEST, None, known, key))
         took = perf_counter() - began
         told: dict[str, Any] = {"profile": profile, "key": key, "milliseconds": round(took * 1000, 1)}
         if result.error is not None or result.operation is None:
@@ -93,7 +93,13 @@ class Signing:
         told |= {"device": operation.device, "serial": operation.serial, "attempts": operation.attempts}
         certificate = self._daemon.token.certificate(operation.key)
         try:
-            xmldsig.verify(result.body, profiles=[known], certificates=[certificate], at=self._daemon.now())
+            formats.verify(
+                result.body,
+                profiles=[known],
+                certificates=[certificate],
+                at=self._daemon.now(),
+                content=TEST if known.detached else None,
+            )
         except BadSignature as why:
             return told | {"stands": False, "code": why.code, "en": why.en, "zh": why.zh}
         return told | {"stands": True}

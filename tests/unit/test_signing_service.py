@@ -18,7 +18,7 @@ from exchange.instants import day_number, read_id
 from exchange.model import Parcel
 from exchange.ports import Job, microseconds
 from exchange.signing import service
-from exchange.signing.profiles import named
+from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import verify
 from exchange.signinglog import check
 from tests import pki
@@ -64,7 +64,7 @@ async def test_a_signed_message_has_its_row_which_says_what_was_signed_and_with_
         assert signature is not None
         (row,) = await house.daemon.store.operations(message=read_id(id))
         value = verify(
-            sent.read(), profiles=[named("ecdsa-sha256")], certificates=[pki.der("p256")], at=NOON
+            sent.read(), profiles=[PROFILES.named("ecdsa-sha256")], certificates=[pki.der("p256")], at=NOON
         )  # fmt: skip
         one = row.operation
         assert (one.job, one.party, one.key, one.serial) == (id, "ENT1", "p256", value.signer.serial)

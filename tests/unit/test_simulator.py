@@ -18,7 +18,7 @@ from exchange import catalogue
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND
 from exchange.ports import Signature
-from exchange.signing.profiles import named
+from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import assemble, prepare
 from exchange.tokens.software import KeyFiles, Software
 from simulators import _authority_rules
@@ -277,7 +277,7 @@ def der(folder: Path, name: str) -> bytes:
 
 async def signed(folder: Path, key: str, profile: str) -> bytes:
     body = re.sub(rb"\s*<ds:Signature.*</ds:Signature>", b"", sample("CEB621Message"), flags=re.DOTALL)
-    prepared = prepare(body, named(profile), der(folder, key))
+    prepared = prepare(body, PROFILES.named(profile), der(folder, key))
     (value,) = await Software(KeyFiles(folder=folder)).sign([prepared.job(key)])
     assert isinstance(value, Signature)
     return assemble(body, prepared, value.value)
