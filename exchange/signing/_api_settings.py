@@ -28,7 +28,9 @@ class ClientSettings(Allowance):
     keys: tuple[str, ...] = Field(
         (), description="keys that it may use; a trailing `*` is a prefix; none: the `signing_key` of its party only"
     )
-    profiles: tuple[str, ...] = Field(("*",), description="signature profiles that it may use")
+    profiles: tuple[str, ...] = Field(
+        ("*",), description="signature profiles that it may use; `*` covers all, those that sign any bytes too"
+    )
     algorithms: tuple[Algorithm, ...] = Field(
         (), description="algorithms that it may have any data signed with, unseen: what another switch needs; none"
     )

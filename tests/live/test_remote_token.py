@@ -145,6 +145,15 @@ async def test_a_key_has_another_name_there_or_is_not_there(tmp_path: Path) -> N
         assert codes(answers) == ["", "SWX-5020"]
 
 
+async def test_the_signers_id_of_sm2_travels_along(tmp_path: Path) -> None:
+    async with running(tmp_path, listen=True) as bench, opened(tmp_path, bench.api.port) as token:
+        [answer] = await token.sign([Job("sm2", "sm2-sm3", b"data", b"agreed@example")])
+        assert isinstance(answer, Signature)
+        certificate = certificates.read(pki.der("sm2"))
+        assert certificates.signed_by(certificate, "sm2-sm3", answer.value, b"data", b"agreed@example")
+        assert not certificates.signed_by(certificate, "sm2-sm3", answer.value, b"data")
+
+
 async def test_files_that_can_not_be_used_are_the_administrators_fault(tmp_path: Path) -> None:
     token = Remote(remote_settings(tmp_path))
     with pytest.raises(ConfigurationError, match=r"no TLS with .*server-ca\.pem"):

@@ -47,14 +47,32 @@ async def test_a_batch_comes_back_signed_by_profile_and_as_bare_signatures(tmp_p
             assert result(answer, number)["serial"] == certificate.serial
 
 
+async def test_a_signature_may_come_beside_the_content_and_is_verified_with_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        content_of_any_kind = b64(b"%PDF-1.7 and so on")
+        for profile, key in (("cms-ecdsa-sha256-detached", "p256"), ("raw-sm2", "sm2")):
+            item = {"id": "1", "profile": profile, "key": key, "content": content_of_any_kind}
+            made = result(await bench.sign(item))
+            assert "content" not in made
+            certificate = b64(pki.der(key))
+            doubt = {"id": "1", "signature": made["signature"], "certificates": [certificate], "profiles": [profile]}
+            for body, valid in ((content_of_any_kind, True), (b64(b"other"), False)):
+                answer = await bench.ask("/v1/verifications", {"items": [doubt | {"content": body}]})
+                assert result(answer)["valid"] is valid
+            assert result(answer)["code"] in ("SWX-1032", "SWX-1033")
+        enclosed = result(await bench.sign(content(profile="gmt0010-sm2", key="sm2", content=content_of_any_kind)))
+        doubt = {"id": "1", "content": enclosed["content"], "certificates": [b64(pki.der("sm2"))]}
+        assert result(await bench.ask("/v1/verifications", {"items": [doubt]}))["profile"] == "gmt0010-sm2@1"
+
+
 async def test_every_signature_has_its_row_under_the_jobs_number(tmp_path: Path) -> None:
     async with running(tmp_path) as bench:
         answer = await bench.sign(content("x"), data("d"))
         rows = [row.operation for row in await bench.store.operations(after=0)]
         assert {row.job for row in rows} == {answer.json()["job"]}
         assert [(row.party, row.profile, row.key, row.code) for row in rows] == [
-            ("ENT1", "ecdsa-sha256", "p256", ""),
-            ("ENT1", "ecdsa-sha256", "p256", ""),
+            ("ENT1", "ecdsa-sha256@1", "p256", ""),
+            ("ENT1", "data:ecdsa-sha256@1", "p256", ""),
         ]
 
 
