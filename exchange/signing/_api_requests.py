@@ -115,4 +115,5 @@ def parsed(model: type[Request], body: bytes) -> Request:
 def _error(one: Any) -> dict[str, str]:
     said = one["msg"].removeprefix("Value error, ")
     en, _, zh = said.partition(" · ")
-    return {"pointer": "".join(f"/{part}" for part in one["loc"]), "detail": en, "zh": zh or en}
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in one["loc"])  # RFC 6901, section 3
+    return {"pointer": "".join(f"/{part}" for part in parts), "detail": en, "zh": zh or en}

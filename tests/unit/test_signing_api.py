@@ -7,14 +7,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exchange.errors import ConfigurationError, StoreError, TokenError
 from exchange.instants import SECOND
 from exchange.signing import _api_jobs, certificates, service
 from exchange.signing._api_clients import DAY, Quota
 from exchange.signing._api_openapi import DOCUMENT
-from exchange.signing._api_problems import KINDS
+from exchange.signing._api_problems import KINDS, Problem
+from exchange.signing._api_requests import Item, SignRequest, parsed
 from exchange.signing._api_settings import Allowance
 from tests import pki, sealing
 from tests.signing_bench import CERTIFICATES, b64, content, data, result, running, signed, table
@@ -172,7 +176,10 @@ async def test_keys_and_profiles_that_do_not_fit_are_told_before_anything_is_sig
         ({"items": []}, ["/items"]),
         ({"items": [content(str(n)) for n in range(101)]}, ["/items"]),
         ({"items": [content(), content()]}, [""]),
-        ({"items": [content(content="not base64!"), data(surprise=1)]}, ["/items/0/content", "/items/1/surprise"]),
+        (
+            {"items": [content(content="not base64!"), data(**{"sur/prise": 1})]},
+            ["/items/0/content", "/items/1/sur~1prise"],
+        ),
         ({"items": [content(algorithm="sm2-sm3"), {"id": "2"}]}, ["/items/0", "/items/1"]),
         ({"items": [data(algorithm="md5")], "mode": "later"}, ["/mode", "/items/0/algorithm"]),
     ],
@@ -184,6 +191,33 @@ async def test_every_mistake_of_a_request_is_told_with_its_place(
         answer = await bench.ask("/v1/signatures", body)
         assert (answer.status_code, answer.json()["code"]) == (400, "SWX-7065")
         assert [one["pointer"] for one in answer.json()["errors"]] == pointers
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from([b64(b"<a/>"), "ceb-sm2", "sm2-sm3"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*Item.model_fields, "x"]), inner, max_size=6)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.binary(max_size=64)
+    | st.fixed_dictionaries({"items": ANYTHING | st.lists(ANYTHING, max_size=3)}).map(orjson.dumps)
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_asked_is_a_request_or_a_list_of_mistakes(body: bytes) -> None:
+    errors = []
+    try:
+        assert parsed(SignRequest, body).items
+    except Problem as why:
+        errors = why.more["errors"] or [{}]
+    assert all(one["pointer"][:1] in ("", "/") and one["detail"] and one["zh"] for one in errors)
 
 
 async def test_a_request_that_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: Path) -> None:
