@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from exchange import plugins
+from exchange import control_trust, plugins
 from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
+from exchange.signing import expiry
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
@@ -50,6 +51,7 @@ class Control:
             "routes.current": self.routes_current,
             "routes.rollback": self.routes_rollback,
             "schema.reload": self.schema_reload,
+            **control_trust.verbs(daemon),
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
@@ -87,6 +89,7 @@ class Control:
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
             "receipts_missing": _by_party(daemon.missing),
+            "certificates_expiring": expiry.count(daemon.trusting.expiring, now),
         }
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
@@ -284,6 +287,7 @@ NEED_REASON: Final = frozenset(
     [
         *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
         *("routes.publish", "routes.rollback", "schema.reload"),
+        *control_trust.NEED_REASON,
     ]
 )
 

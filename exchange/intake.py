@@ -97,7 +97,7 @@ def examine(
             type, envelope, odd = admitted(opened, type, envelope, table, owner, named)
         sender = _sender(arrival, envelope.sender, table)
         _receivers(envelope, table)
-        signer, warnings = _verified(opened, type, sender, at)
+        signer, warnings = _verified(opened, type, sender, at, table)
         warnings += odd + _validated(opened, type, envelope, catalogue, at, charset)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -142,7 +142,9 @@ def _receivers(envelope: Envelope, table: RoutingTable) -> None:
         )
 
 
-def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tuple[str, list[Finding]]:
+def _verified(
+    opened: Any, type: MessageType, sender: Party, at: Instant, table: RoutingTable
+) -> tuple[str, list[Finding]]:
     """Check the signature as the sender's agreement asks; return the signer and warnings."""
     wanted = sender.agreement.verify
     if wanted == "off":
@@ -155,13 +157,23 @@ def _verified(opened: Any, type: MessageType, sender: Party, at: Instant) -> tup
                 code="SWX-1031",
             )
         profiles = accepted_profiles(sender.agreement.profiles)
-        behind = type.spec.file.behind_signature
-        verified = verify(opened.document, profiles=profiles, certificates=sender.certificates, at=at, behind=behind)
+        verified = verify(
+            opened.document,
+            profiles=profiles,
+            certificates=sender.certificates,
+            at=at,
+            behind=type.spec.file.behind_signature,
+            trust=table.terms(sender.agreement),
+        )
     except BadSignature as why:
         if wanted == "require":
             raise
-        return "", [Finding(why.code, "signature", "/Signature", why.en, why.zh, severity="warning")]
-    return verified.signer.serial, []
+        return "", [_odd_signature(why)]
+    return verified.signer.serial, [_odd_signature(why) for why in verified.warnings]
+
+
+def _odd_signature(why: BadSignature) -> Finding:
+    return Finding(why.code, "signature", "/Signature", why.en, why.zh, severity="warning")
 
 
 def _validated(

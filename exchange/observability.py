@@ -36,6 +36,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 from exchange.asgi import App
 from exchange.instants import SECOND, Instant, show_instant
 from exchange.ports import microseconds
+from exchange.signing.expiry import Expiring
 
 __all__ = ["Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]
 
@@ -217,6 +218,7 @@ class Probes:
 
     backlog: Callable[[], Mapping[str, tuple[int, Instant]]] = dict  # endpoint -> open deliveries, oldest queued_at
     missing: Callable[[], Mapping[tuple[str, str], int]] = dict  # (party, stage) -> receipts past their deadline
+    expiring: Callable[[], Sequence[Expiring]] = tuple  # certificates and revocation lists, the soonest first
     generation: Callable[[], int] = int  # of the routing table in force
     intake_open: Callable[[], bool] = bool
     now: Callable[[], Instant] = microseconds
@@ -290,7 +292,7 @@ class Metrics:
         yield from (received, finished, stages, batches)
 
     def _queues(self) -> Iterator[Metric]:
-        """Yield open work by endpoint, the oldest first, and what is missing by party, the most first."""
+        """Yield open work by endpoint, the oldest first, what is missing by party, and what ends soon."""
         now = self._probes.now()
         backlog = sorted(self._probes.backlog().items(), key=lambda one: one[1][1])
         open_work = [(name, depth, max(0, now - oldest) / SECOND) for name, (depth, oldest) in backlog if depth]
@@ -300,6 +302,10 @@ class Metrics:
         yield _gauge("switch_queue_depth", "Open deliveries", ["endpoint"], depths, sum)
         missing = Counter(self._probes.missing()).most_common()
         yield _gauge("switch_receipts_missing", "Receipts past their deadline", ["party", "stage"], missing, sum)
+
+        days = [((one.kind, one.owner, one.name), one.days(now)) for one in self._probes.expiring()[:_SHOWN]]
+        text = "Days that a certificate, or a revocation list, is still good for"
+        yield _gauge("switch_certificate_expires_days", text, ["kind", "owner", "serial"], days, min)
 
     def _condition(self) -> Iterator[Metric]:
         probes = self._probes

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from exchange.model import Endpoint, Envelope, Party, Route
+from exchange.model import Agreement, Endpoint, Envelope, Party, Route
+from exchange.signing.trust import Authority, Terms
 
 if TYPE_CHECKING:
     from exchange.steps import Named
@@ -57,6 +58,7 @@ class RoutingTable:
         kinds: Mapping[str, Any] | None = None,
         steps: Mapping[str, Named] | None = None,
         node: str = "",
+        trust: Mapping[str, Authority] | None = None,
     ) -> None:
         self.generation = generation
         self.parties = {party.code: party for party in parties}
@@ -65,6 +67,7 @@ class RoutingTable:
         self.kinds = kinds or {}  # name -> adapter class
         self.steps = steps or {}
         self.node = node  # what other exchange nodes call this one
+        self.trust = trust or {}  # authorities by name; each is replaced where its revocation lists are
         self._by_id = {name: party for party in self.parties.values() for name in (*party.ids, party.code)}
         self._of_party: dict[str, list[Endpoint]] = {}
         for endpoint in self.endpoints.values():
@@ -108,6 +111,12 @@ class RoutingTable:
         if known is None:
             known = self._seals[type] = any(_accepts(accepted, type) for accepted in self._sealed)
         return known
+
+    def terms(self, agreement: Agreement) -> Terms | None:
+        """Return which authorities must stand behind a party's certificates; None where being registered is enough."""
+        if not agreement.trust:
+            return None
+        return Terms([self.trust[name] for name in agreement.trust], agreement.signers)
 
     def has_mailbox(self, endpoint: str) -> bool:
         """Tell whether parcels for this endpoint are delivered by being kept: its peer reads the archive."""

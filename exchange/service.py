@@ -30,6 +30,7 @@ from exchange.sending import Sending
 from exchange.settings import Installation
 from exchange.signing.profiles import PROFILES
 from exchange.switch import Limits, Switch
+from exchange.trusting import Trusting
 
 ACTOR: Final = "switchd"
 FULL = StoreError(
@@ -58,6 +59,7 @@ class Daemon:
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
+    trusting: Trusting = field(init=False)
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -72,6 +74,8 @@ class Daemon:
         self.catalogue = catalogue.load(*schemas)
         self.token = self.installation.token()
         await self.token.open()
+        self.trusting = Trusting(self.installation, self.now, self.log)
+        await self.trusting.renew()
         self._start_metrics()
         self.store = plugins.load("stores", settings.store.kind)(
             self.installation.path(settings.store.folder),
@@ -118,6 +122,7 @@ class Daemon:
             missing=lambda: self.missing,
             generation=lambda: self.switch.table.generation,
             intake_open=lambda: self.ready and self.switch.refusing is None,
+            expiring=lambda: self.trusting.expiring,
             now=self.now,
             directory=str(self.installation.home),
         )
@@ -139,7 +144,10 @@ class Daemon:
             self.listeners.append(await asgi.listen(app, host=settings.monitor.host, port=settings.monitor.port))
         control = Control(self)
         self.listeners.append(await serve_control(control, self.installation.path(settings.control), self.log))
-        chores = (self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)
+        chores = (
+            *((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)),
+            *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0)),
+        )
         for chore, seconds in chores:
             self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
 
@@ -157,7 +165,7 @@ class Daemon:
         It may refer to *types*; without, to those in force.
         """
         types = types or self.catalogue
-        known = routesfile.Known(types.types, types.business_fields, tuple(PROFILES))
+        known = routesfile.Known(types.types, types.business_fields, tuple(PROFILES), trust=self.trusting.authorities)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)
@@ -176,11 +184,15 @@ class Daemon:
         return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
-        """Read schemas and routes anew as they stand, as SIGHUP asks; bad files change nothing but the log."""
+        """Read schemas, authorities and routes anew, as SIGHUP asks; bad files change nothing but the log."""
         try:
             await self.renew_schemas(actor, "reload")
         except Exception as why:
             self.log.error("schemas.refused", problems=_problems(why))
+        try:
+            await self.trusting.renew()
+        except Exception as why:
+            self.log.error("trust.refused", problems=_problems(why))
         try:
             text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
             await self.publish(text, actor, "reload")
@@ -325,6 +337,9 @@ class Daemon:
         dropped = await self.store.retain(day_number(self.now()) - keep)
         if dropped:
             self.log.info("store.retained", days_dropped=dropped)
+
+    async def _look_at_certificates(self) -> None:
+        await self.trusting.look(self.switch.table, self.token)
 
     # -- stop ----------------------------------------------------------------------------------------------------
 

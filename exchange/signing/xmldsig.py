@@ -26,15 +26,28 @@ from typing import Final
 from attrs import frozen
 from lxml import etree
 
-from exchange.errors import TokenError
-from exchange.instants import Instant, show_instant
+from exchange.errors import BadSignature, TokenError
+from exchange.instants import Instant
 from exchange.ports import Job
 from exchange.signing import canonical as c14n
 from exchange.signing import certificates as x509
 from exchange.signing.certificates import Certificate
-from exchange.signing.faults import ALGORITHM, DIGEST, EXPIRED, MISSING, STRANGER, STRUCTURE, UNFIT, VALUE, bad
+from exchange.signing.faults import (
+    ALGORITHM,
+    DIGEST,
+    MISSING,
+    NAMED,
+    STRANGER,
+    STRUCTURE,
+    UNFIT,
+    VALUE,
+    WRAPPED,
+    bad,
+    expired,
+)
 from exchange.signing.profiles import Profile
 from exchange.signing.splice import Place, require_spliceable, splice
+from exchange.signing.trust import Terms
 
 _NAMESPACE: Final = "http://www.w3.org/2000/09/xmldsig#"
 _DS: Final = "{" + _NAMESPACE + "}"
@@ -162,6 +175,7 @@ class Verified:
     signer: Certificate
     profile: Profile
     signed: bytes  # the canonical bytes that were signed
+    warnings: Sequence[BadSignature] = ()  # what is odd about its signer, and was agreed to be let pass
 
 
 _Parts = dict[str, etree._Element]  # the elements of a signature by local name
@@ -191,30 +205,33 @@ def verify(
     certificates: Collection[bytes],
     at: Instant,
     behind: Sequence[str] = (),
+    trust: Terms | None = None,
 ) -> Verified:
     """Verify the signature in a document (its bytes, or its already parsed root, which is left as it is).
 
     *profiles* are the accepted ones; *certificates* the party's, in DER: a signature by any other is refused, however
     well it verifies. *at* is the instant at which the certificate must be valid; *behind* names the children that
-    stand behind a signature.
+    stand behind a signature. With *trust*, the certificate must chain to an authority, too, and may be one that isn't
+    among *certificates* where its subject is agreed on.
 
     Raises BadSignature: ``SWX-1031`` missing, ``1032`` digest, ``1033`` value, ``1034`` another party's certificate,
-    ``1035`` certificate expired or not yet valid, ``1036`` structure, ``1037`` algorithm. Raises TokenError where the
-    signature is SM2 and this system has no SM2.
+    ``1035`` expired, ``1039`` not valid yet, ``1036`` structure, ``1103`` wrapped, ``1037`` algorithm, ``1104`` only
+    the name of an unregistered certificate, and what ``trust.Authority.check`` raises. Raises TokenError where
+    the signature is SM2 and this system has no SM2.
     """
     root = c14n.parsed(document)
     signature = _the_signature(root, behind)
     whole = c14n.canonical(root, STRUCTURE)
     parts = _parts(signature)
     profile = _profile(parts, profiles)
-    signer = _signer(parts, certificates)
+    signer = _signer(parts, certificates, trust)
     _require_fit(signer, profile, at)
     signed, signed_info = _cut(whole, root, parts)
     if profile.digest(signed) != _decoded(parts["DigestValue"]):
         raise bad(DIGEST)
     if not x509.signed_by(signer, profile.algorithm, _decoded(parts["SignatureValue"]), signed_info):
         raise bad(VALUE)
-    return Verified(signer, profile, signed)
+    return Verified(signer, profile, signed, trust.require(signer, at) if trust else ())
 
 
 def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Element:
@@ -223,13 +240,13 @@ def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Elemen
     if not found:
         raise bad(MISSING)
     if len(found) > 1:
-        raise bad(STRUCTURE, f"there are {len(found)} signatures instead of one", f"有 {len(found)} 个签名，只允许一个")
+        raise bad(WRAPPED, f"there are {len(found)} signatures instead of one", f"有 {len(found)} 个签名，只允许一个")
     if found[0].getparent() is not root or not _in_place(root, found[0], behind):
         if not behind:
-            raise bad(STRUCTURE, "it must be the last child of the root", "签名必须是根元素的最后一个子元素")
+            raise bad(WRAPPED, "it must be the last child of the root", "签名必须是根元素的最后一个子元素")
         names = ", ".join(behind)
         raise bad(
-            STRUCTURE,
+            WRAPPED,
             f"it must be the last child of the root but for {names}, and stand in front of that",
             f"签名必须是根元素的最后一个子元素，且仅可位于 {names} 之前",
         )
@@ -264,7 +281,7 @@ def _parts(signature: etree._Element) -> _Parts:
 def _profile(parts: _Parts, profiles: Collection[Profile]) -> Profile:
     """Return the accepted profile whose URIs the signature names."""
     if parts["Reference"].get("URI") != "":
-        raise bad(STRUCTURE, 'the Reference must have URI=""', 'Reference 的 URI 必须为 ""')
+        raise bad(WRAPPED, 'the Reference must have URI=""', 'Reference 的 URI 必须为 ""')
     if parts["Transform"].get("Algorithm") != _ENVELOPED:
         raise bad(STRUCTURE, "the only Transform must be enveloped-signature", "只允许 enveloped-signature 变换")
     method, digest_method = parts["SignatureMethod"].get("Algorithm"), parts["DigestMethod"].get("Algorithm")
@@ -276,23 +293,24 @@ def _profile(parts: _Parts, profiles: Collection[Profile]) -> Profile:
     raise bad(ALGORITHM, f"use one of the profiles {names}", f"请使用签名规格 {names}")
 
 
-def _signer(parts: _Parts, certificates: Collection[bytes]) -> Certificate:
+def _signer(parts: _Parts, certificates: Collection[bytes], trust: Terms | None) -> Certificate:
     """Return the registered certificate that the signature names: by itself or, where it's all there is, by serial."""
     if "X509Certificate" in parts:
         shown = _decoded(parts["X509Certificate"])
         named = [der for der in certificates if der == shown]
+        if not named and trust is not None and trust.registers(shown):
+            named = [shown]
     else:
         serial = (parts["KeyName"].text or "").strip().lower().lstrip("0")
         named = [der for der in certificates if x509.read(der).serial.lstrip("0") == serial]
     if not named:
-        raise bad(STRANGER)
+        raise bad(STRANGER if "X509Certificate" in parts or trust is None else NAMED)
     return x509.read(named[0])
 
 
 def _require_fit(signer: Certificate, profile: Profile, at: Instant) -> None:
     if not signer.stands(at):
-        since, until = show_instant(signer.not_before), show_instant(signer.not_after)
-        raise bad(EXPIRED, f"{signer.serial} is valid {since} to {until}", f"{signer.serial} 有效期 {since} 至 {until}")
+        raise expired(signer, at)
     if not x509.fits(signer, profile.algorithm):
         raise bad(
             ALGORITHM,
