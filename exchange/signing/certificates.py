@@ -23,6 +23,11 @@ from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant
 from exchange.tokens import sm2
 
+UNREADABLE: Final = (  # what reading something in DER may raise: it comes from anybody
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+
 
 @frozen
 class Certificate:
@@ -64,7 +69,7 @@ def read(der: bytes) -> Certificate:
             not_before=_instant(certificate.not_valid_before_utc),
             not_after=_instant(certificate.not_valid_after_utc),
         )
-    except (ValueError, OverflowError, x509.InvalidVersion) as error:  # a serial number below zero overflows
+    except UNREADABLE as error:
         raise ConfigurationError(
             [f"a certificate of {len(der)} bytes can't be read: {error}"], code="SWX-4060"
         ) from error
@@ -174,7 +179,7 @@ def issued(issuer: Certificate, what: Signed) -> bool:
         if kind is None or verify is None or not isinstance(issuer.key, kind) or not _proper(what):
             return False
         verify(issuer.key, what.value, what.inner)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, ConfigurationError):
+    except (InvalidSignature, ConfigurationError, *UNREADABLE):
         return False
     return True
 

@@ -18,9 +18,9 @@ from cryptography.x509.oid import ExtensionOID
 
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant, show_instant
-from exchange.signing.certificates import Signed
+from exchange.signing.certificates import UNREADABLE, Signed
 
-UNREADABLE: Final = "SWX-4101"
+GARBLED: Final = "SWX-4101"
 UNFIT: Final = "SWX-4102"
 EARLIEST: Final = 300 * SECOND  # that another's clock may be ahead of ours
 _KNOWN: Final = frozenset((ExtensionOID.ISSUING_DISTRIBUTION_POINT, ExtensionOID.AUTHORITY_KEY_IDENTIFIER))
@@ -77,8 +77,8 @@ def from_file(content: bytes) -> tuple[RevocationList, ...]:
         if not blocks:
             raise ValueError("there is no X509 CRL in this PEM file")
         return tuple(_list(x509.load_pem_x509_crl(block + b"-----END X509 CRL-----")) for block in blocks)
-    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType) as why:
-        raise ConfigurationError([f"no revocation list can be read here: {why}"], code=UNREADABLE) from why
+    except UNREADABLE as why:
+        raise ConfigurationError([f"no revocation list can be read here: {why}"], code=GARBLED) from why
 
 
 def _list(crl: x509.CertificateRevocationList) -> RevocationList:

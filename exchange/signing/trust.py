@@ -72,18 +72,23 @@ class Link:
 @lru_cache(maxsize=8192)
 def link(der: bytes) -> Link:
     """Read a DER certificate. Raises ConfigurationError ``SWX-4060`` where it can't be read."""
-    certificate, parsed = certificates.read(der), x509.load_der_x509_certificate(der)
+    certificate = certificates.read(der)
     try:
-        extensions: Any = {extension.oid: extension.value for extension in parsed.extensions}
-        critical = {extension.oid for extension in parsed.extensions if extension.critical}
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as why:
-        raise certificates.unreadable(f"the extensions of certificate {certificate.serial} are wrong: {why}") from why
+        return _link(certificate, x509.load_der_x509_certificate(der))
+    except certificates.UNREADABLE as why:
+        raise certificates.unreadable(f"certificate {certificate.serial} can't be read: {why}") from why
+
+
+def _link(certificate: Certificate, parsed: x509.Certificate) -> Link:
+    extensions: Any = {extension.oid: extension.value for extension in parsed.extensions}
+    critical = {extension.oid for extension in parsed.extensions if extension.critical}
     basic, key = extensions.get(ExtensionOID.BASIC_CONSTRAINTS), extensions.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
     above = extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
     points = extensions.get(ExtensionOID.CRL_DISTRIBUTION_POINTS, ())
+    outer = parsed.signature_algorithm_oid.dotted_string
     return Link(
         certificate,
-        Signed(der, parsed.tbs_certificate_bytes, parsed.signature_algorithm_oid.dotted_string, parsed.signature),
+        Signed(certificate.der, parsed.tbs_certificate_bytes, outer, parsed.signature),
         issuer=parsed.issuer.rfc4514_string(),
         serial=parsed.serial_number,
         key_id=key.digest if key else b"",
@@ -279,7 +284,7 @@ class Terms:
         try:
             found = certificates.read(der)
             return found.subject in self.signers and found.key is not None
-        except (ConfigurationError, ValueError):  # it isn't ours: whatever is wrong with it, it isn't registered
+        except (ConfigurationError, *certificates.UNREADABLE):  # not ours: whatever is wrong with it, it isn't known
             return False
 
     def require(self, signer: Certificate, at: Instant) -> list[BadSignature]:
