@@ -37,6 +37,8 @@ HEAD = {
     "digest": "00", "name": "order.xml", "keys": [{"guid": "G-1", "order": "E/ORDER-7"}, {"guid": "G-2"}],
 }  # fmt: skip
 DEVICE = {"device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "refused_keys": []}
+AUTHORITY = {"authority": "e-port", "kind": "crl", "name": "CN=x", "number": "7", "days": 3.5, "state": "good"}
+CHECKED = {"authority": "e-port", "serial": "01", "stands": True, "chain": ["CN=x"], "code": "", "en": "", "zh": ""}
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
 LIFE = HEAD | {
@@ -58,6 +60,10 @@ ANSWERS: dict[str, Any] = {
     "hsm.status": [DEVICE],
     "hsm.selftest": [{"device": "hsm-a", "key": "rsa", "stands": True, "milliseconds": 1.5}],
     "hsm.open": [DEVICE],
+    "trust.list": [AUTHORITY],
+    "trust.check": [CHECKED],
+    "trust.import": [AUTHORITY],
+    "trust.fetch": [{"authority": "e-port", "url": "http://lists.example", "fetched": True, "why": ""}],
     "receipt.list": [HEAD | {"answers": [{"code": "800", "stage": "customs", "outcome": "released"}]}],
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
@@ -65,6 +71,9 @@ ANSWERS: dict[str, Any] = {
     "schema.reload": {"types": 129, "changed": {"CEB311Message": ["202205", "2027"]}},
     "routes.current": GENERATION | {"text": "", "diff": ["-a", "+b"]},
 }
+
+
+VERBS = Control(None)._verbs  # type: ignore[arg-type]
 
 
 class Stub:
@@ -76,7 +85,7 @@ class Stub:
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
         whole = dict(arguments) | ({"actor": actor} if verb in NEED_REASON else {})
-        inspect.signature(getattr(Control, verb.replace(".", "_"))).bind(None, **whole)
+        inspect.signature(VERBS[verb]).bind(**whole)
         self.asked.append((verb, dict(arguments)))
         if self.error is not None:
             raise self.error
@@ -115,6 +124,10 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "hsm status": ("hsm.status", {}),
     "hsm selftest": ("hsm.selftest", {}),
     "hsm open hsm-a --reason why": ("hsm.open", {"device": "hsm-a", "reason": "why"}),
+    "trust list": ("trust.list", {}),
+    "trust check order.xml --authority e-port": ("trust.check", {"authority": "e-port"}),
+    "trust crl import order.xml --reason why": ("trust.import", {"authority": "", "reason": "why"}),
+    "trust crl fetch --reason why": ("trust.fetch", {"reason": "why"}),
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),
@@ -136,6 +149,15 @@ async def test_a_verb_asks_the_switch_and_prints_its_answer(line: str, home: Pat
     for asked, given in stub.asked:
         assert asked == verb
         assert arguments.items() <= given.items()
+
+
+async def test_a_certificate_without_a_chain_ends_with_status_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = CHECKED | {"stands": False, "code": "SWX-1100", "en": "it is revoked", "zh": "已吊销"}
+    monkeypatch.setitem(ANSWERS, "trust.check", [wrong])
+    result = await online(home, "--lang", "zh", "trust", "check", "order.xml")
+    assert (result.exit_code, "SWX-1100  已吊销" in result.stdout) == (1, True)
+    monkeypatch.setitem(ANSWERS, "trust.check", [wrong, CHECKED])
+    assert (await online(home, "trust", "check", "order.xml")).exit_code == 0, "one authority is enough"
 
 
 async def test_a_message_list_is_aligned_text_and_may_be_ids_only(home: Path) -> None:

@@ -33,14 +33,17 @@ NAMES = {"rsa": "ceb-rsa-sha1", "p256": "ecdsa-sha256", "sm2": "ceb-sm2"}
 SUBJECT = trust.subject(f"CN={chains.SIGNER},C=CN")
 
 
-@functools.cache
-def sealed(world: str = "p256", key: str = "leaf") -> bytes:
-    """Return an inventory that was signed with a key of a world."""
+async def signed(world: str, key: str) -> bytes:
+    """Sign an inventory with a key of a world."""
     prepared = prepare(inventory(1), PROFILES[NAMES[world]], chains.der(world, key))
-    token = Software(KeyFiles(folder=chains.shared() / world))
-    [value] = asyncio.get_event_loop().run_until_complete(token.sign([prepared.job(key)]))
+    [value] = await Software(KeyFiles(folder=chains.shared() / world)).sign([prepared.job(key)])
     assert isinstance(value, bytes), value
     return assemble(inventory(1), prepared, value)
+
+
+@functools.cache
+def sealed(world: str = "p256", key: str = "leaf") -> bytes:
+    return asyncio.get_event_loop().run_until_complete(signed(world, key))
 
 
 def authority(world: str, *lists: str, **more: Any) -> Authority:
