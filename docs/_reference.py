@@ -16,6 +16,8 @@ from exchange.commands import reference
 from exchange.commands.explain import WHO
 from exchange.model import MessageType
 from exchange.observability import Metrics, Probes, Pulse
+from exchange.signing import expiry
+from exchange.signing.expiry import Expiring
 
 # -- switchctl ---------------------------------------------------------------------------------------------------
 
@@ -83,7 +85,8 @@ def metrics() -> str:
 
 def _metrics() -> Iterator[Sequence[str]]:
     clock = Clock()
-    probes = Probes(backlog=lambda: {"ENDPOINT": (1, 0)}, missing=lambda: {("PARTY", "STAGE"): 1}, now=lambda: 0)
+    probes = Probes(backlog=lambda: {"ENDPOINT": (1, 0)}, missing=lambda: {("PARTY", "STAGE"): 1}, now=lambda: 0,
+                    expiring=lambda: [Expiring(kind, "OWNER", "SERIAL", 0, 0) for kind in expiry.KINDS])  # fmt: skip
     shown = Metrics(probes, Pulse(clock))
     shown.received("KIND", "ROLE")
     shown.finished("STATE")

@@ -72,10 +72,10 @@ class Daemon:
         settings, self.started_at = self.installation.settings, self.now()
         schemas = catalogue.SCHEMAS, *self.installation.schemas
         self.catalogue = catalogue.load(*schemas)
-        self.token = self.installation.token()
-        await self.token.open()
         self.trusting = Trusting(self.installation, self.now, self.log)
         await self.trusting.renew()
+        self.token = self.installation.token()
+        await self.token.open()
         self._start_metrics()
         self.store = plugins.load("stores", settings.store.kind)(
             self.installation.path(settings.store.folder),

@@ -86,7 +86,11 @@ class TrustSettings(Strict):
     """An authority that stands behind certificates."""
 
     certificates: tuple[Path, ...] = Field(min_length=1, description="PEM or DER files: its roots and intermediates")
-    crl: tuple[ListSettings, ...] = Field((), description="where its revocation lists come from: `file` or `url` each")
+    crl: tuple[ListSettings, ...] = Field(
+        (),
+        description="where its revocation lists come from: rows `{file: PATH}` or `{url: ADDRESS, every_hours: 24}`, "
+        "http or https; lists in LDAP are imported as files",
+    )
     require_crl: bool = Field(False, description="refuse signers while no list of their issuer is here (SWX-1105)")
     overdue: Literal["warn", "refuse"] = Field(
         "warn", description="while a list is overdue, accept signers with a warning and an alarm, or refuse (SWX-1102)"

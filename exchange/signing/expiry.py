@@ -41,6 +41,7 @@ _TODO: Final[Mapping[str, tuple[str, str, str]]] = {
         "请取得签发机构 {owner} 的下一份吊销列表：switchctl trust crl import 文件，或 crl fetch",
     ),
 }
+KINDS: Final = tuple(_TODO)
 
 
 @frozen

@@ -147,6 +147,8 @@ class Pool:
             faults.append(fault)
         elif top.certificate.der in self._roots:
             yield chain
+        elif top.subject == top.issuer and len(chain) == 1:
+            faults.append(("it vouches for itself and isn't one of this authority's", "该证书为自签名，且不属于该机构"))
         elif top.issuer not in self._by_subject:
             missing = f"the certificate of {top.issuer} isn't among this authority's"
             faults.append((missing, f"该机构的证书中没有 {top.issuer} 的证书"))
@@ -170,20 +172,19 @@ class Pool:
 
 
 def _broken(chain: Chain) -> Fault | None:
-    """Return what is wrong with the last link of a chain where it stands, whoever issued it."""
+    """Return what is wrong with the last link of a chain where it stands, whoever issued it.
+
+    A signer goes by his serial number: his subject may be a person's, and this is logged.
+    """
     last, between = chain[-1], chain[1:-1]
+    name = last.subject if len(chain) > 1 else last.certificate.serial
     if last.odd:
-        odd = ", ".join(last.odd)
-        return (
-            f"{last.subject} has critical extensions not known here: {odd}",
-            f"{last.subject} 含未知的关键扩展：{odd}",
-        )
-    if len(chain) == 1:
-        if last.may("digital_signature", "content_commitment"):
-            return None
-        return f"the key of {last.subject} isn't for signatures (keyUsage)", f"{last.subject} 的密钥不可用于签名"
+        odd = f"{name}: {', '.join(last.odd)}"
+        return f"there are critical extensions not known here in {odd}", f"含有未知的关键扩展：{odd}"
+    if len(chain) == 1 and not last.may("digital_signature", "content_commitment"):
+        return f"the key of {name} isn't for signatures (keyUsage)", f"{name} 的密钥不可用于签名"
     if last.below is not None and sum(one.subject != one.issuer for one in between) > last.below:
-        return f"too many authorities stand below {last.subject} (pathLen)", f"{last.subject} 之下的签发机构层级过多"
+        return f"too many authorities stand below {name} (pathLen)", f"{name} 之下的签发机构层级过多"
     return None
 
 

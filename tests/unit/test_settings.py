@@ -134,7 +134,7 @@ token: {alow_software_keys: true}
         ("trust: {a: {certificates: []}}\n", "switchd.yaml:1:13: trust.a.certificates: must not be empty"),
         (
             "trust: {a: {certificates: [x], crl: [{url: 'ldap://x/y'}]}}\n",
-            "switchd.yaml:1:39: trust.a.crl[0].url: only http and https are fetched; import lists from elsewhere (LDAP)",
+            "switchd.yaml:1:39: trust.a.crl[0].url: only http and https are fetched; import lists from elsewhere",
         ),
         (
             "trust: {a: {certificates: [x], crl: [{every_hours: 1}]}}\n",

@@ -57,7 +57,7 @@ def test_a_certificate_of_another_authority_or_of_nobody_has_no_chain(world: str
     for other in {*chains.WORLDS} - {world}:
         assert refused(of(world), chains.der(other, "leaf")).startswith("SWX-1101")
     assert refused(of(world), pki.der("p256")).startswith("SWX-1101")
-    assert refused(of(world), issue(chains.SIGNER).der).startswith("SWX-1101")
+    assert "vouches for itself" in refused(of(world), issue(chains.SIGNER).der)
 
 
 def test_an_authority_without_its_root_vouches_for_nobody() -> None:
@@ -112,13 +112,13 @@ NO_CHAIN: dict[str, tuple[Callable[[], tuple[Authority, bytes]], str]] = {
     "issuer is no authority": (lambda: under(authority=False, uses=chains.AUTHORITY_USES), "isn't a certificate auth"),
     "issuer says nothing of being one": (lambda: under(without=[x509.BasicConstraints]), "isn't a certificate auth"),
     "issuer may not sign certificates": (lambda: under(uses=usage("digital_signature", "crl_sign")), "isn't a cert"),
-    "issuer has an unknown critical extension": (lambda: under(more=[(UNKNOWN, True)]), "CN=Odd,C=CN has"),
+    "issuer has an unknown critical extension": (lambda: under(more=[(UNKNOWN, True)]), "CN=Odd,C=CN: 1.2.3.4"),
     "issuer's time is over": (lambda: under(days=(-9, -1)), "CN=Odd,C=CN is valid"),
     "issuer's time hasn't come": (lambda: under(days=(1, 9)), "CN=Odd,C=CN is valid"),
     "one level too many": (lambda: below(None, 0, None), "pathLen"),
     "one level too many below the root": (lambda: below(0, None), "pathLen"),
     "deeper than anybody is": (lambda: below(*[None] * 8), "the end of the chain isn't a root"),
-    "signer has an unknown critical extension": (lambda: signer(more=[(UNKNOWN, True)]), "here: 1.2.3.4"),
+    "signer has an unknown critical extension": (lambda: signer(more=[(UNKNOWN, True)]), "not known here in"),
     "signer's key is for something else": (lambda: signer(more=[(ONLY_MAIL, True)]), "critical extensions"),
     "signer's key isn't for signatures": (lambda: signer(uses=usage("key_agreement")), "isn't for signatures"),
     "the issuer itself signs": (lambda: (authority(ROOT, MIDDLE), MIDDLE.der), "isn't for signatures"),
@@ -131,6 +131,7 @@ def test_a_chain_with_something_wrong_does_not_stand(wrong: str) -> None:
     told = refused(known, der)
     assert told.startswith("SWX-1101")
     assert NO_CHAIN[wrong][1] in told
+    assert "CN=Signer" not in told, "who signs may be a person"
 
 
 STANDS: dict[str, Callable[[], tuple[Authority, bytes]]] = {

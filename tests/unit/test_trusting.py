@@ -14,6 +14,7 @@ from exchange.instants import SECOND
 from tests import chains
 from tests.daemon import Clock, House, inventory, running, switchd_yaml
 from tests.sealing import now
+from tests.switchctl import run
 from tests.unit.test_intake_trust import signed
 from tests.verbs import refused
 
@@ -206,3 +207,16 @@ async def test_what_ends_is_told_ahead_once_for_each_threshold_and_shown(tmp_pat
         assert await told_after(2) == [(*one, 0) for one in certificates]
         assert clock() < now() + 42 * DAY * SECOND
         assert await verdict(house, inventory(1)) == "SWX-1031"
+
+
+def test_a_table_is_checked_against_the_authorities_without_a_running_switch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    routes = ROUTES.replace("kind: memory", "kind: folder, take_from: in, send_to: out")
+    (tmp_path / "routes.yaml").write_text(routes, "utf-8")
+    (tmp_path / "switchd.yaml").write_text("{}")
+    result = run("routes", "check")
+    assert (result.exit_code, "unknown authority 'e-port' in trust" in result.stderr) == (78, True)
+    (tmp_path / "switchd.yaml").write_text(settings(tmp_path), "utf-8")
+    assert run("routes", "check").exit_code == 0
