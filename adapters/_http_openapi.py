@@ -134,7 +134,9 @@ _SCHEMAS: Final = {
         id=_is(["string", "null"], "id of this delivery, the same at every repetition", "投递编号, 重发时不变"),
         refers_to=_is(["string", "null"], "id of the message it answers", "所答复报文的编号"),
         type=_is(["string", "null"], "message type", "报文类型"),
-        disposition=_is(["string", "null"], "accepted, rejected, receipt or message", "受理、退单、回执或报文"),
+        disposition=_is(
+            ["string", "null"], "accepted, rejected, receipt, message or signature", "受理、退单、回执、报文或签名"
+        ),
         at=_is("string", "when it came about, in Beijing time", "产生时间(北京时间)", format="date-time"),
         name=_is("string", "file name", "文件名"),
         size=_is("integer", "bytes", "字节数"),

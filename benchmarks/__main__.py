@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import deciding, history, parts, peers
+from benchmarks import deciding, history, parts, peers, signing
 from benchmarks.machine import companion, describe, median
 from tests.live.rabbitmq import Broker
 
@@ -51,6 +51,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         part, switch = _interleaved(folder, broker, queue, arguments)
         result = _result(part, switch)
         result["deciding_us"] = deciding.measure()
+        _say("signing")
+        result["signing"] = signing.measure(arguments.rounds)
         if arguments.history:
             result["history"] = _history(folder, broker, queue, arguments)
         return result
@@ -161,6 +163,13 @@ def _print(result: dict[str, Any]) -> None:
     print("(limit: sum of the parts; raw: ratio with raw_sql for durable; latencies: median / 99th percentile)")
     small, large = result["deciding_us"]["small"], result["deciding_us"]["large"]
     print(f"\nDeciding: {small:.0f} us with 10 routes and 10 parties, {large:.0f} us with 10 000 and 70 000")
+    one = result["signing"]
+    print(f"\nSigning: {one['beside_us']:.0f} us beside the key operation (weakest {one['beside_us_weakest']:.0f});"
+          f" SM2 in software x{one['sm2_ratio']:.2f} of openssl's own speed")  # fmt: skip
+    for name in signing.DEVICE:
+        own, served = one[f"{name}_own_per_second"], one[f"{name}_served_per_second"]
+        ratio = one[f"{name}_ratio"]
+        print(f"  {name} through SoftHSM: {served:.0f}/s of the token's own {own:.0f}/s: x{ratio:.2f}")
     if "history" in result:
         cpu, sizes = result["history"]["cpu_us"], result["history"]["messages"]
         print(f"History: {cpu['small']:.0f} us with {sizes['small']:,} stored, {cpu['large']:.0f} us with"

@@ -22,7 +22,7 @@ from benchmarks.machine import microseconds
 from benchmarks.messages import Declarations
 from exchange import catalogue
 from exchange.ports import Job
-from exchange.signing.profiles import named
+from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import assemble, prepare
 from exchange.stores import _sqlite_base
 from exchange.tokens.software import KeyFiles, Software
@@ -54,11 +54,11 @@ def sign(name: str) -> float:
     root = etree.fromstring(body)
 
     async def work() -> None:
-        prepared = prepare(root, named(profile), certificate)
+        prepared = prepare(root, PROFILES.named(profile), certificate)
         (value,) = await token.sign([Job(key, prepared.profile.algorithm, prepared.signed_info)])
         if isinstance(value, Exception):
             raise value
-        assemble(body, prepared, value)
+        assemble(body, prepared, value.value)
 
     times = TIMES // (10 if name != "p256" else 2)
 

@@ -80,12 +80,33 @@ def _switch(measured: dict[str, Any]) -> str:
     )
 
 
+def _signing(one: dict[str, Any]) -> Iterator[str]:
+    yield "## Signing\n\nCPU beside the key operation: queue, canonical form, digest, splice, and the row of the log."
+    yield "Through SoftHSM: what the signing service signs, against what the token itself does in a bare loop with all"
+    yield "sessions busy. Both use all cores, so fast keys in software leave the least to what stands around them; a"
+    yield "device signs by itself.\n"
+    rows: list[list[str]] = [
+        ["us beside the key operation", f"{one['beside_us']:.0f}", "", f"{one['beside_us_weakest']:.0f} at worst"],
+        ["SM2 in software, of one core", *_of(one, "sm2_per_second", "openssl_sm2_per_second", "sm2_ratio")],
+    ]
+    for name in ("rsa2048", "p256"):
+        of = _of(one, f"{name}_served_per_second", f"{name}_own_per_second", f"{name}_ratio")
+        rows.append([f"{NAMES[name]} through SoftHSM", *of])
+    yield table(["what", "measured", "by itself", "ratio"], rows)
+
+
+def _of(one: dict[str, Any], ours: str, own: str, ratio: str) -> list[str]:
+    return [f"{one[ours]:.0f}/s", f"{one[own]:.0f}/s", f"{one[ratio]:.2f}"]
+
+
 def _more(measured: dict[str, Any]) -> Iterator[str]:
     if deciding := measured.get("deciding_us"):
         small, large = deciding["small"], deciding["large"]
         yield "## Large tables\n\nMicroseconds to examine and decide one declaration.\n"
         rows = ("10 routes, 10 parties", f"{small:.0f}"), ("10 000 routes, 70 000 parties", f"{large:.0f}")
         yield table(["routing table", "us"], rows)
+    if signing := measured.get("signing"):
+        yield from _signing(signing)
     if history := measured.get("history"):
         yield "## History\n\nMicroseconds of the switch's CPU for one declaration, by what its store holds already.\n"
         sizes = [(f"{history['messages'][name]:,}", f"{history['cpu_us'][name]:.0f}") for name in ("small", "large")]

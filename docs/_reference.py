@@ -85,8 +85,13 @@ def metrics() -> str:
 
 def _metrics() -> Iterator[Sequence[str]]:
     clock = Clock()
-    probes = Probes(backlog=lambda: {"ENDPOINT": (1, 0)}, missing=lambda: {("PARTY", "STAGE"): 1}, now=lambda: 0,
-                    expiring=lambda: [Expiring(kind, "OWNER", "SERIAL", 0, 0) for kind in expiry.KINDS])  # fmt: skip
+    probes = Probes(
+        backlog=lambda: {"ENDPOINT": (1, 0)},
+        missing=lambda: {("PARTY", "STAGE"): 1},
+        unsigned=lambda: {"PARTY": 1},
+        expiring=lambda: [Expiring(kind, "OWNER", "SERIAL", 0, 0) for kind in expiry.KINDS],
+        now=lambda: 0,
+    )
     shown = Metrics(probes, Pulse(clock))
     shown.received("KIND", "ROLE")
     shown.finished("STATE")

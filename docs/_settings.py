@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from docs._page import begun, table
 from exchange import plugins, routesfile
 from exchange import settings as switchd
+from exchange.signing.profiles import ProfileRow
 from exchange.stepsfile import StepRow
 from exchange.tokens.device import DeviceSettings
 
@@ -100,6 +101,7 @@ def _sections() -> Iterator[tuple[str, Iterable[Key]]]:
     yield "The whole file", [key for key in own if "." not in key.name]
     for heading, keys in groupby((key for key in own if "." in key.name), lambda key: key.name.partition(".")[0]):
         yield heading, list(keys)
+    yield "profiles, each row", keys_of(ProfileRow, "profiles.")
     for name in plugins.names("tokens"):
         yield f"token.options of {name}", keys_of(plugins.load("tokens", name).Settings, "token.options.")
     common = set(DeviceSettings.model_fields)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs import _figures, _lives, _maps, _reference, _schemas, _settings, _systems
+from docs import _figures, _lives, _maps, _profiles, _reference, _schemas, _settings, _systems
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 Write = Callable[[], str]
@@ -23,6 +23,7 @@ PAGES: Final[Mapping[str, Write]] = {
     "docs/reference/switchctl.md": _reference.switchctl,
     "docs/reference/settings.md": _settings.settings,
     "docs/reference/routes.md": _settings.routes,
+    "docs/reference/profiles.md": _profiles.page,
     "docs/reference/errors.md": _reference.errors,
     "docs/reference/metrics.md": _reference.metrics,
     "docs/reference/messages.md": _reference.messages,

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from exchange import control_trust, plugins
+from exchange import plugins
 from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
 from exchange.signing import expiry
+from exchange.verbs import trust
+from exchange.verbs.signing import Signing
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
@@ -51,7 +53,8 @@ class Control:
             "routes.current": self.routes_current,
             "routes.rollback": self.routes_rollback,
             "schema.reload": self.schema_reload,
-            **control_trust.verbs(daemon),
+            **Signing(daemon).verbs(),
+            **trust.Trust(daemon).verbs(),
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
@@ -287,7 +290,7 @@ NEED_REASON: Final = frozenset(
     [
         *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
         *("routes.publish", "routes.rollback", "schema.reload"),
-        *control_trust.NEED_REASON,
+        *trust.NEED_REASON,
     ]
 )
 

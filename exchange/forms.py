@@ -12,18 +12,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import Factory, evolve, field, frozen
+from attrs import Factory, evolve, frozen
 
 from exchange import plugins
-from exchange.errors import ExchangeError, Held, Rejected, TokenError
+from exchange.errors import ExchangeError, Held, Rejected
 from exchange.explaining import Worker
 from exchange.instants import Instant
 from exchange.intake import Examined
-from exchange.model import Arrival, Decision, Parcel, Planned, Route
-from exchange.planning import plan
-from exchange.ports import Token
+from exchange.model import Decision, Parcel, Planned, Route
+from exchange.planning import BESIDE, plan
 from exchange.routing import RoutingTable
-from exchange.signing.sealing import Seal, seal
+from exchange.signing.profiles import Profile
+from exchange.signing.sealing import Seal, Sealed
+from exchange.signinglog import Operation
 from exchange.steps import About, Named, apply, blamed
 from exchange.wrappers import opening
 
@@ -34,11 +35,11 @@ Again = Callable[[Examined, ExchangeError], Decision]  # decides a message anew,
 
 @frozen
 class Formed:
-    """Decisions, with the forms of their deliveries; *unsigned* is what the token can't sign now."""
+    """Decisions, with the forms of their deliveries, and what the signing log says of those."""
 
     decided: list[Decided]
     forms: Mapping[int, Mapping[int, Parcel]] = Factory(dict)  # arrival -> index in decision.planned -> form
-    unsigned: list[tuple[Arrival, TokenError]] = field(factory=list)
+    operations: Mapping[int, Sequence[Operation]] = Factory(dict)  # arrival -> rows for the signing log
 
 
 def slow(decision: Decision, table: RoutingTable, size: int) -> bool:
@@ -46,61 +47,58 @@ def slow(decision: Decision, table: RoutingTable, size: int) -> bool:
     return any(table.steps[name].step.slow(size) for planned in decision.planned for name in planned.steps)
 
 
-async def form(
-    decided: list[Decided], token: Token, worker: Worker, table: RoutingTable, at: Instant, again: Again
-) -> Formed:
-    """Make every form that *decided* asks for; one failure is no failure of the batch."""
-    wanted: dict[tuple[int, str, str], Seal] = {}
-    stepped = False
-    for e, decision in decided:
-        for planned in decision.planned:
-            if planned.sign:
-                seal_ = Seal(e.opened.payload, e.opened.document, planned.sign, planned.key, e.behind_signature)
-                wanted.setdefault((e.arrival.id, planned.sign, planned.key), seal_)
-            if planned.steps:
-                stepped = True
-    formed = await _sealed(decided, wanted, token, again) if wanted else Formed(decided)
-    return await _stepped(formed, worker, table, at, again) if stepped else formed
-
-
 # -- sealing -----------------------------------------------------------------------------------------------------
 
-
-async def _sealed(
-    decided: list[Decided], wanted: Mapping[tuple[int, str, str], Seal], token: Token, again: Again
-) -> Formed:
-    """Sign what is to be sealed; what the token can't sign now comes back, to be decided a little later."""
-    results = dict(zip(wanted, await seal(token, list(wanted.values())), strict=True))
-    errors = {place[0]: why for place, why in results.items() if isinstance(why, Exception)}
-    kept: list[Decided] = []
-    forms: dict[int, dict[int, Parcel]] = {}
-    unsigned: list[tuple[Arrival, TokenError]] = []
-    for e, decision in decided:
-        why = errors.get(e.arrival.id)
-        if isinstance(why, TokenError):
-            unsigned.append((e.arrival, why))
-            continue
-        if why is not None:
-            decision = again(e, why)
-        forms[e.arrival.id] = {
-            i: Parcel(_name(e), body)
-            for i, p in enumerate(decision.planned)
-            if p.sign and isinstance(body := results[e.arrival.id, p.sign, p.key], bytes)
-        }
-        kept.append((e, decision))
-    return Formed(kept, forms, unsigned)
+Place = tuple[str, str]  # profile, key
 
 
-def _name(e: Examined) -> str:
-    """Return the name of what is sealed: of what stands inside, where it came in an envelope."""
+def seals(e: Examined, decision: Decision, table: RoutingTable) -> dict[Place, Seal]:
+    """Return what of a message is to be sealed, by profile and key."""
+    wanted = {(p.sign, p.key) for p in decision.planned if p.sign}
+    return {(sign, key): _seal(e, table.profiles.named(sign), key) for sign, key in sorted(wanted)}
+
+
+def _seal(e: Examined, profile: Profile, key: str) -> Seal:
+    """Return what is to be sealed: what stands inside the envelopes, or the parcel as it came."""
+    if profile.enveloped:
+        return Seal(e.opened.payload, e.opened.document, profile, key, e.behind_signature)
+    return Seal(e.arrival.parcel.read(), None, profile, key)
+
+
+def sealed(one: Decided, names: Mapping[Place, str], results: Mapping[Place, Sealed], again: Again) -> Formed:
+    """Return a decision with what was sealed for it, under their names; what can't be sealed is decided anew."""
+    e, decision = one
+    operations = [one.operation for one in results.values() if one.operation]
+    why = next((one.error for one in results.values() if one.error), None)
+    if why is not None:
+        return Formed([(e, again(e, why))], operations={e.arrival.id: operations})
+    places = {i: (p.sign, p.key) for i, p in enumerate(decision.planned) if p.sign}
+    forms = {i: Parcel(names[place], results[place].body) for i, place in places.items()}
+    return Formed([(e, decision)], {e.arrival.id: forms}, {e.arrival.id: operations})
+
+
+def together(many: Sequence[Formed]) -> Formed:
+    """Return several as one."""
+    return Formed(
+        [one for formed in many for one in formed.decided],
+        {id: forms for formed in many for id, forms in formed.forms.items()},
+        {id: operations for formed in many for id, operations in formed.operations.items()},
+    )
+
+
+def form_name(e: Examined, profile: Profile) -> str:
+    """Return the name of what is sealed: of what stands inside, where that is."""
     name = e.arrival.parcel.name
+    if not profile.enveloped:
+        return name + profile.suffix
     return opening.inner_name(e.opened.wrappers, name) if e.opened.wrappers else name
 
 
 # -- steps -------------------------------------------------------------------------------------------------------
 
 
-async def _stepped(formed: Formed, worker: Worker, table: RoutingTable, at: Instant, again: Again) -> Formed:
+async def stepped(formed: Formed, worker: Worker, table: RoutingTable, at: Instant, again: Again) -> Formed:
+    """Apply the steps of every delivery; one failure is no failure of the batch."""
     kept: list[Decided] = []
     forms = {arrival: dict(known) for arrival, known in formed.forms.items()}
     for e, decision in formed.decided:
@@ -153,7 +151,12 @@ def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> li
     made = []
     for receiver in dict.fromkeys(names) or ("",):
         for planned in plan(message, sender, receiver, route, table, ()):
-            parcel = Parcel(_name(e), e.opened.payload) if planned.sign else e.arrival.parcel
+            if planned.disposition == BESIDE:
+                continue
+            parcel = e.arrival.parcel
+            if planned.sign:
+                unsealed = _seal(e, table.profiles.named(planned.sign), planned.key)
+                parcel = Parcel(form_name(e, unsealed.profile), unsealed.original)
             steps = [table.steps[name] for name in planned.steps]
             made.append((planned, apply(parcel, steps, about(e, planned, table, at))))
     return made

@@ -28,7 +28,6 @@ from exchange.model import (
 )
 from exchange.planning import SIGNED, business_keys, plan
 from exchange.routing import RoutingTable, facts_of
-from exchange.signing.profiles import accepted as accepted_profiles
 from exchange.signing.xmldsig import verify
 from exchange.wrappers import opening
 from exchange.wrappers.admission import PASSING, admitted
@@ -97,7 +96,7 @@ def examine(
             type, envelope, odd = admitted(opened, type, envelope, table, owner, named)
         sender = _sender(arrival, envelope.sender, table)
         _receivers(envelope, table)
-        signer, warnings = _verified(opened, type, sender, at, table)
+        signer, warnings = _verified(opened, type, sender, table, at)
         warnings += odd + _validated(opened, type, envelope, catalogue, at, charset)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -143,7 +142,7 @@ def _receivers(envelope: Envelope, table: RoutingTable) -> None:
 
 
 def _verified(
-    opened: Any, type: MessageType, sender: Party, at: Instant, table: RoutingTable
+    opened: Any, type: MessageType, sender: Party, table: RoutingTable, at: Instant
 ) -> tuple[str, list[Finding]]:
     """Check the signature as the sender's agreement asks; return the signer and warnings."""
     wanted = sender.agreement.verify
@@ -156,7 +155,7 @@ def _verified(
                 f"{sender.code} 的报文须签名，而 {type.name} 无法携带签名：请改用 XML，或申请变更接入协议",
                 code="SWX-1031",
             )
-        profiles = accepted_profiles(sender.agreement.profiles)
+        profiles = table.profiles.accepted(sender.agreement.profiles)
         verified = verify(
             opened.document,
             profiles=profiles,

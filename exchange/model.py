@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from attrs import Factory, evolve, field, frozen
 
 from exchange.instants import Instant
 from exchange.retry import Policy
+from exchange.signinglog import Operation
 
 # -- who and where -----------------------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class Parcel:
     """Bytes as they travel, and the name they travel under (包裹).
 
     *headers*, beside the bytes: ``id`` (stable over resends), ``type``, ``refers-to`` (the id of the message that a
-    receipt answers) and ``disposition`` (accepted | rejected | receipt | message).
+    receipt answers) and ``disposition`` (accepted | rejected | receipt | message | signature).
     """
 
     name: str
@@ -349,6 +350,7 @@ class Conclusion:
     at: Instant = 0
     sealed: Mapping[int, Parcel] = Factory(dict)  # index in decision.planned -> signed or transformed, frozen
     started: Collection[int] = ()  # indexes in decision.planned of what is sent at once: written as SENDING
+    operations: Sequence[Operation] = ()  # rows for the signing log
 
 
 @frozen

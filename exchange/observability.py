@@ -218,6 +218,9 @@ class Probes:
 
     backlog: Callable[[], Mapping[str, tuple[int, Instant]]] = dict  # endpoint -> open deliveries, oldest queued_at
     missing: Callable[[], Mapping[tuple[str, str], int]] = dict  # (party, stage) -> receipts past their deadline
+    unsigned: Callable[[], Mapping[str, int]] = dict  # party -> what of it waits to be signed
+    unsigned_seconds: Callable[[], float] = float  # how long the oldest of that waits
+    unable: Callable[[], int] = int  # keys that the token can't sign with just now
     expiring: Callable[[], Sequence[Expiring]] = tuple  # certificates and revocation lists, the soonest first
     generation: Callable[[], int] = int  # of the routing table in force
     intake_open: Callable[[], bool] = bool
@@ -292,7 +295,7 @@ class Metrics:
         yield from (received, finished, stages, batches)
 
     def _queues(self) -> Iterator[Metric]:
-        """Yield open work by endpoint, the oldest first, what is missing by party, and what ends soon."""
+        """Yield open work by endpoint, the oldest first, and by party what is unsigned or missing, the most first."""
         now = self._probes.now()
         backlog = sorted(self._probes.backlog().items(), key=lambda one: one[1][1])
         open_work = [(name, depth, max(0, now - oldest) / SECOND) for name, (depth, oldest) in backlog if depth]
@@ -300,6 +303,12 @@ class Metrics:
         depths = [((name,), float(depth)) for name, depth, _ in open_work]
         yield _gauge("switch_queue_oldest_age_seconds", "Age of the oldest open delivery", ["endpoint"], ages, max)
         yield _gauge("switch_queue_depth", "Open deliveries", ["endpoint"], depths, sum)
+        unsigned = [((party,), float(depth)) for party, depth in self._probes.unsigned().items()]
+        yield _gauge("switch_signing_queue_depth", "Messages and jobs to be signed", ["party"], unsigned, sum)
+        waits = self._probes.unsigned_seconds()
+        yield GaugeMetricFamily("switch_signing_oldest_age_seconds", "Age of the oldest of them", waits)
+        unable = self._probes.unable()
+        yield GaugeMetricFamily("switch_signing_keys_unable", "Keys that can't be signed with just now", unable)
         missing = Counter(self._probes.missing()).most_common()
         yield _gauge("switch_receipts_missing", "Receipts past their deadline", ["party", "stage"], missing, sum)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from exchange.errors import BadSignature, Held
 from exchange.model import Envelope, Message, Party, Planned, Route
 from exchange.routing import RoutingTable
+from exchange.signing.profiles import Profile
 
-SIGNED: Final = "xml"  # the format that carries signatures
+SIGNED: Final = "xml"  # the format that carries signatures inside
+BESIDE: Final = "signature"  # the disposition of a signature that travels beside the message
 UNORDERED: Final = "guid"  # a key of this name marks one transmission; every other one keeps its order
 
 
@@ -16,29 +20,38 @@ def plan(
     message: Message, sender: Party, receiver: str, route: Route, table: RoutingTable, keys: tuple[str, ...]
 ) -> list[Planned]:
     """Plan the deliveries of one copy by its route. Raises Held or Rejected where it can't be sealed."""
-    sign, key = _sealing(message, route, sender)
-    planned = []
+    profile = table.profiles.named(route.sign) if route.sign else None
+    sign, key = _sealing(message, route, sender, profile)
+    planned: list[Planned] = []
     for name in route.to:
         steps = route.steps.get(name, route.steps.get("", ())) if route.steps else ()
-        if sign and message.envelope.wrappers and not table.bares(steps):
+        if sign and profile and profile.enveloped and message.envelope.wrappers and not table.bares(steps):
             raise _sealed_in_vain(route)
-        planned.append(
-            Planned(
-                name,
-                table.endpoints[name].party,
-                sign=sign,
-                key=key,
-                expects_receipt=message.type.expects_receipt,
-                deadline_seconds=message.type.deadline_seconds,
-                deadlines=message.type.deadlines,
-                keys=keys,
-                mailbox=table.has_mailbox(name),
-                steps=steps,
-                receiver=receiver,
-                on_failure=route.on_failure,
-            )
+        one = Planned(
+            name,
+            table.endpoints[name].party,
+            sign=sign,
+            key=key,
+            expects_receipt=message.type.expects_receipt,
+            deadline_seconds=message.type.deadline_seconds,
+            deadlines=message.type.deadlines,
+            keys=keys,
+            mailbox=table.has_mailbox(name),
+            steps=steps,
+            receiver=receiver,
+            on_failure=route.on_failure,
         )
+        planned += _with_signature(one, message) if profile and profile.detached else [one]
     return planned
+
+
+def _with_signature(planned: Planned, message: Message) -> list[Planned]:
+    """Return a delivery of the signature, and one of the bytes as they came, which goes after it."""
+    keys = planned.keys or (f"message:{message.arrival.id}",)
+    signature = evolve(
+        planned, keys=keys, disposition=BESIDE, expects_receipt=False, deadline_seconds=None, deadlines=()
+    )
+    return [signature, evolve(planned, keys=keys, sign="", key="")]
 
 
 def _sealed_in_vain(route: Route) -> Held:
@@ -50,19 +63,18 @@ def _sealed_in_vain(route: Route) -> Held:
     )
 
 
-def _sealing(message: Message, route: Route, sender: Party) -> tuple[str, str]:
+def _sealing(message: Message, route: Route, sender: Party, profile: Profile | None) -> tuple[str, str]:
     """Return the profile and key to seal with; nothing for what is signed already or needn't be."""
-    if message.envelope.signed:
+    signed, inside = message.envelope.signed, profile is not None and profile.enveloped
+    if message.type.signature == "required" and not signed and not inside:
+        raise BadSignature(
+            f"{message.type.name} must be signed: sign it, or ask for signing by the platform",
+            f"{message.type.name} 必须签名：请签名后重报，或申请由平台代签",
+            code="SWX-1031",
+        )
+    if profile is None or (signed and inside):
         return "", ""
-    if not route.sign:
-        if message.type.signature == "required":
-            raise BadSignature(
-                f"{message.type.name} must be signed: sign it, or ask for signing by the platform",
-                f"{message.type.name} 必须签名：请签名后重报，或申请由平台代签",
-                code="SWX-1031",
-            )
-        return "", ""
-    if message.type.format != SIGNED:
+    if inside and message.type.format != SIGNED:
         raise Held(
             f"route {route.name!r} signs, but {message.type.name} can't carry a signature: correct the route, "
             "then release this message",

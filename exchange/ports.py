@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, mode
 from exchange.errors import ConfigurationError
 from exchange.instants import Instant
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.signinglog import Operation, Row
 
 
 def microseconds() -> Instant:
@@ -237,6 +238,9 @@ class Store(Protocol):
     def publish(self, text: str, actor: str, reason: str, at: Instant) -> Awaitable[Generation]:
         """Append a generation of the routing table and make it the one in force."""
 
+    def log(self, operations: Sequence[Operation]) -> Awaitable[Sequence[int]]:
+        """Append to the signing log what belongs to no conclusion; return the numbers of the rows."""
+
     def holds(self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "",
               at: Instant = 0) -> Awaitable[Mapping[str, str]]:  # fmt: skip
         """Set (``{"party:X": "held"}``, empty value to lift) and return what operators put on hold."""
@@ -263,6 +267,11 @@ class Archive(Protocol):
 
     def queues(self) -> Awaitable[Sequence[dict[str, Any]]]:
         """Count open deliveries by endpoint and state, with the oldest."""
+
+    def operations(
+        self, *, message: int = 0, after: int = 0, before: int = 0, limit: int = 50
+    ) -> Awaitable[Sequence[Row]]:
+        """Read the signing log: a message's rows, those after a number in order, or those before one, newest first."""
 
     def generations(self, limit: int = 50) -> Awaitable[Sequence[Generation]]:
         """List published routing tables, newest (the one in force) first."""
@@ -294,6 +303,9 @@ class Past(Protocol):
 
     def payload(self, message: int, delivery: int | None) -> Parcel:
         """Read a message's own bytes. Raises NotFound where retention took it."""
+
+    def operations(self, message: int, after: int, before: int, limit: int) -> Sequence[Row]:
+        """Read the signing log, as ``Archive.operations`` does."""
 
 
 @frozen
@@ -341,17 +353,35 @@ class Overdue:
 # -- tokens ------------------------------------------------------------------------------------------------------
 
 
+SM2_ID: Final = b"1234567812345678"  # GM/T 0009, 10: the signer's id where the parties agreed on no other
+
+
 @frozen
 class Job:
-    """One thing to sign: *data* is the canonical SignedInfo (about 700 bytes), never the document."""
+    """One thing to sign: what the format of a signature has instead of the document, about 700 bytes as a rule."""
 
     key: str
     algorithm: str  # sm2-sm3 | rsa-sha1 | rsa-sha256 | ecdsa-sha256
     data: bytes
+    sm2_id: bytes = SM2_ID
+
+
+@frozen
+class Signature:
+    """What a token answers to a job: raw ``r || s`` for SM2 and ECDSA, PKCS#1 v1.5 for RSA."""
+
+    value: bytes = field(repr=False)
+    device: str = ""  # which of the token's devices signed; empty: it has none
+    attempts: int = 1  # devices asked, the one that signed included
+    microseconds: int = 0  # from the question to the answer, waiting for room on a device included
 
 
 class Token(Protocol):
     """Holds keys and signs with them (密码设备)."""
+
+    @property
+    def window(self) -> int:
+        """How many jobs it can work on at once; more only wait in it."""
 
     async def open(self) -> None:
         """Make ready, as far as that can be done now. Raises ConfigurationError."""
@@ -359,8 +389,8 @@ class Token(Protocol):
     def certificate(self, key: str) -> bytes:
         """Return the DER certificate of *key*. Raises TokenError where there is no such key."""
 
-    async def sign(self, jobs: Sequence[Job]) -> Sequence[bytes | Exception]:
-        """Sign every job: raw ``r || s`` for SM2 and ECDSA, PKCS#1 v1.5 for RSA; a TokenError in its place if not."""
+    async def sign(self, jobs: Sequence[Job]) -> Sequence[Signature | Exception]:
+        """Sign every job; a TokenError in the place of one that can't be signed now."""
 
     async def close(self) -> None:
         """Log out and let go of the device."""

@@ -25,6 +25,7 @@ from exchange.ports import Strict
 from exchange.retry import Policy
 from exchange.routing import RoutingTable
 from exchange.signing.certificates import from_file
+from exchange.signing.profiles import PROFILES, Profiles
 from exchange.signing.trust import Authority
 from exchange.stepsfile import StepRow, add_step, misplaced_steps
 from exchange.yamlfile import Document, read, suggest
@@ -134,7 +135,7 @@ class Known:
 
     types: Mapping[str, MessageType] = field(factory=dict)
     fields: Mapping[str, Sequence[str]] = field(factory=dict)  # type -> names of its business fields
-    profiles: Sequence[str] = ()
+    profiles: Profiles = PROFILES
     keys: Sequence[str] = ()  # signing keys that the tokens hold
     trust: Mapping[str, Authority] | None = None  # authorities; None isn't checked against, without any none is known
 
@@ -341,7 +342,7 @@ class _Builder:
             problems += self._unknown("party", match.get(name, ()), self._parties)
         problems += self._unknown("signature profile", [route.sign] * bool(route.sign), known.profiles)
         problems += self._unknown("signing key", [route.key] * bool(route.key), known.keys)
-        problems += misplaced_steps(route, self._steps, self._wrong)
+        problems += misplaced_steps(route, self._steps, self._wrong, known.profiles)
         fields = {name for type in match.get("type", known.fields) for name in known.fields.get(type, ())}
         wanted = [name.removeprefix("where.") for name in match if name.startswith("where.")]
         return problems + self._unknown("field", wanted, fields)
@@ -359,8 +360,8 @@ class _Builder:
         kinds = {e.kind: plugins.load("adapters", e.kind) for e in self._endpoints.values()}
         routes = [route for route, _ in self._routes.values()]
         parties, endpoints = self._parties.values(), self._endpoints.values()
-        trust = self._known.trust
-        table = RoutingTable(parties, endpoints, routes, generation, kinds, self._steps, self._node, trust)
+        rest = kinds, self._steps, self._node, self._known.profiles, self._known.trust
+        table = RoutingTable(parties, endpoints, routes, generation, *rest)
         for route, place in self._routes.values():
             for name in route.to:
                 endpoint = self._endpoints.get(name)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from exchange.model import Agreement, Endpoint, Envelope, Party, Route
+from exchange.signing.profiles import PROFILES, Profiles
 from exchange.signing.trust import Authority, Terms
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class RoutingTable:
         kinds: Mapping[str, Any] | None = None,
         steps: Mapping[str, Named] | None = None,
         node: str = "",
+        profiles: Profiles = PROFILES,
         trust: Mapping[str, Authority] | None = None,
     ) -> None:
         self.generation = generation
@@ -66,6 +68,7 @@ class RoutingTable:
         self.routes = tuple(routes)
         self.kinds = kinds or {}  # name -> adapter class
         self.steps = steps or {}
+        self.profiles = profiles
         self.node = node  # what other exchange nodes call this one
         self.trust = trust or {}  # authorities by name; each is replaced where its revocation lists are
         self._by_id = {name: party for party in self.parties.values() for name in (*party.ids, party.code)}
@@ -104,6 +107,11 @@ class RoutingTable:
     def _sends(self, endpoint: Endpoint) -> bool:
         kind = self.kinds.get(endpoint.kind)
         return kind is None or bool(kind.sends)
+
+    @property
+    def signs(self) -> bool:
+        """Tell whether any route signs."""
+        return bool(self._sealed)
 
     def seals(self, type: str) -> bool:
         """Tell whether any route may sign messages of a type."""

@@ -28,7 +28,7 @@ from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, Wo
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
-from exchange.signing.profiles import PROFILES
+from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
 from exchange.trusting import Trusting
 
@@ -60,6 +60,7 @@ class Daemon:
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
     trusting: Trusting = field(init=False)
+    signing: SigningService = field(init=False)
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -87,11 +88,13 @@ class Daemon:
         backlog = await self.store.open()
         self.explainer = Explainer(schemas)
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
-        limits = Limits(settings.limits.payload_bytes, settings.limits.backlog_bytes, settings.limits.backlog)
+        asked = settings.limits
+        limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
+        self.signing = SigningService(self.token, self.now, self.log, self.store.log)
         self.switch = Switch(
             self.store,
             self.catalogue,
-            self.token,
+            self.signing,
             sending,
             self.explainer.explain,
             now=self.now,
@@ -120,6 +123,9 @@ class Daemon:
         probes = Probes(
             backlog=lambda: {n: (d, at) for n, (d, at) in self.switch.sending.waiting().items() if at is not None},
             missing=lambda: self.missing,
+            unsigned=lambda: self.signing.queue.parties(),
+            unsigned_seconds=lambda: self.signing.oldest_seconds(),
+            unable=lambda: len(self.signing.troubles),
             generation=lambda: self.switch.table.generation,
             intake_open=lambda: self.ready and self.switch.refusing is None,
             expiring=lambda: self.trusting.expiring,
@@ -165,7 +171,8 @@ class Daemon:
         It may refer to *types*; without, to those in force.
         """
         types = types or self.catalogue
-        known = routesfile.Known(types.types, types.business_fields, tuple(PROFILES), trust=self.trusting.authorities)
+        profiles, trust = self.installation.profiles, self.trusting.authorities
+        known = routesfile.Known(types.types, types.business_fields, profiles, trust=trust)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)

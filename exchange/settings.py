@@ -5,6 +5,7 @@ Relative paths start at the folder of the file.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from exchange import plugins
 from exchange.errors import ConfigurationError
 from exchange.ports import Strict
+from exchange.signing.profiles import PROFILES, ProfileRow, Profiles, mistakes, profile
 from exchange.yamlfile import Document, read
 
 MEBIBYTE = 1024 * 1024
@@ -59,6 +61,9 @@ class LimitSettings(Strict):
     spool_bytes: int = Field(256 * 1024, ge=1024)
     backlog: int = Field(20_000, ge=1)
     backlog_bytes: int = Field(128 * MEBIBYTE, ge=1)
+    unsigned: int = Field(
+        5_000, ge=1, description="messages of one party that wait to be signed; over it, that party is asked to wait"
+    )
 
 
 class ListSettings(Strict):
@@ -111,6 +116,9 @@ class Settings(Strict):
     spool: Path = Path("var/spool")
     store: StoreSettings = StoreSettings()
     token: TokenSettings = TokenSettings()
+    profiles: tuple[ProfileRow, ...] = Field(
+        (), description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md)"
+    )
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
@@ -123,7 +131,7 @@ class Settings(Strict):
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kind -> its own settings
 
 
-@frozen
+@frozen(slots=False)
 class Installation:
     """Settings with what they refer to: absolute paths, and the settings of every adapter kind."""
 
@@ -139,6 +147,11 @@ class Installation:
     def schemas(self) -> tuple[Path, ...]:
         """Return the folders of a site's own message types."""
         return tuple(self.path(folder) for folder in self.settings.schemas)
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """Return the signature profiles of the switch and of the site."""
+        return Profiles([*PROFILES.all, *map(profile, self.settings.profiles)])
 
     def adapter(self, kind: str) -> Any:
         """Return the settings of an adapter kind. Raises ConfigurationError."""
@@ -180,7 +193,7 @@ def load(path: Path | None) -> Installation:
     except ValidationError as why:
         raise ConfigurationError(document.problems(why, Settings)) from None
     installation = Installation(path.resolve().parent, settings, document)
-    problems: list[str] = []
+    problems = mistakes(settings.profiles, document, PROFILES)
     for section, chosen in (("store", settings.store.kind), ("token", settings.token.kind)):
         try:
             plugins.load(f"{section}s", chosen)

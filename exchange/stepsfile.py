@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from exchange import plugins
 from exchange.errors import ConfigurationError
 from exchange.model import Route
+from exchange.signing.profiles import Profile
 from exchange.steps import Named
 from exchange.yamlfile import Document, suggest
 
@@ -45,10 +46,15 @@ def add_step(
     return []
 
 
-def misplaced_steps(route: Route, known: Mapping[str, Named], wrong: Collection[str]) -> list[str]:
+def misplaced_steps(
+    route: Route, known: Mapping[str, Named], wrong: Collection[str], profiles: Mapping[str, Profile]
+) -> list[str]:
     """Return what is wrong with the steps of a route; those that are *wrong* in themselves were told of."""
     names = [name for names in route.steps.values() for name in names if name not in known and name not in wrong]
     problems = [f"unknown step {name!r}{suggest(name, known)}" for name in names]
+    profile = profiles.get(route.sign)
+    if profile and not profile.enveloped and any(route.steps.values()):
+        problems.append(f"steps: none may change what {route.sign!r} has signed: leave them out")
     return problems + [
         f"steps: {name!r} is none of its endpoints" for name in route.steps if name not in ("", *route.to)
     ]

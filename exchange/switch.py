@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
 from attrs import evolve, frozen
 
+from exchange.aside import Aside, apart
 from exchange.catalogue import Catalogue
 from exchange.errors import (
     Busy,
@@ -22,25 +23,25 @@ from exchange.errors import (
     Invalid,
     Poisonous,
     StoreError,
-    TokenError,
     TooLarge,
     Unexpected,
     whereabouts,
 )
 from exchange.explaining import Worker
-from exchange.forms import Decided, form, slow
+from exchange.forms import Again, Formed, stepped
 from exchange.instants import Instant, show_id
 from exchange.intake import Examined, decide, examine
 from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel
-from exchange.ports import Concluded, Meter, Store, Token
+from exchange.ports import Concluded, Meter, Store
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
+from exchange.signing.service import SigningService
 
 BATCH: Final = 64  # arrivals decided together
 LARGE: Final = 256 * 1024  # bytes over which a payload is examined in a thread of its own
 POISON: Final = 3  # workers that a message may kill before a person must look
 SUSPECTS: Final = 256  # of what was undecided at a crash: the oldest, tried one by one
-PAUSE_SECONDS: Final = 2.0  # between attempts while the store or the token can't
+PAUSE_SECONDS: Final = 2.0  # between attempts while the store can't
 Explain = Callable[[Parcel, tuple[str, str, bool, str]], Awaitable[Sequence[Finding]]]
 
 
@@ -51,6 +52,7 @@ class Limits:
     payload_bytes: int = 64 * 1024 * 1024
     backlog_bytes: int = 128 * 1024 * 1024  # taken and not decided; more is refused politely
     backlog: int = 20_000
+    unsigned: int = 5_000  # of them waiting to be signed, of one party: it alone is asked to wait
 
 
 class Switch:
@@ -64,7 +66,7 @@ class Switch:
         self,
         store: Store,
         catalogue: Catalogue,
-        token: Token,
+        signing: SigningService,
         sending: Sending,
         explain: Explain,
         *,
@@ -73,7 +75,7 @@ class Switch:
         meter: Meter,
         limits: Limits = Limits(),
     ) -> None:
-        self._store, self.catalogue, self._token, self.sending = store, catalogue, token, sending
+        self._store, self.catalogue, self.signing, self.sending = store, catalogue, signing, sending
         self.worker = Worker()  # for slow steps
         self._explain = explain
         self._now, self._log, self._meter, self._limits = now, log, meter, limits
@@ -83,9 +85,8 @@ class Switch:
         self.undecided = 0  # arrivals taken and not concluded
         self._unsorted: deque[Arrival] = deque()
         self._undecided_bytes = 0
-        self._unsigned: list[Arrival] = []
         self._suspects: deque[int] = deque()
-        self._forming: dict[tuple[str, str, str], dict[int, Arrival | None]] = {}  # in slow steps: twins wait
+        self._aside = Aside(signing, self._finish_patiently, self._add, self._spawn, self._again)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,6 +104,8 @@ class Switch:
             raise self.refusing.with_traceback(None)  # else it remembers every refusal, and its parcel
         if self.undecided >= self._limits.backlog or self._undecided_bytes >= self._limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
+        if self._aside.unsigned[endpoint.party] >= self._limits.unsigned:
+            raise Busy("more has arrived than can be signed now: come back later", "待签名报文积压过多：请稍后重试")
         began = perf_counter()
         arrival = await self._store.receive(parcel, endpoint, self._now())
         self._meter.stage("receive", perf_counter() - began)
@@ -137,6 +140,7 @@ class Switch:
             task.cancel()
         self.worker.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.signing.stop()
 
     async def again(self, messages: Sequence[int]) -> None:
         """Sort messages that are RECEIVED once more: released, requeued, or receipts whose cause has come."""
@@ -202,7 +206,7 @@ class Switch:
             for arrival in arrivals
         ]
         plain = [e for e in examined if not _unexplained(e)]
-        await self._conclude(*_apart(plain), table=table, at=at)
+        await self._conclude(*apart(plain), table=table, at=at)
         for one in examined:
             if _unexplained(one):
                 self._spawn(self.patiently(partial(self._conclude_explained, one, table)))
@@ -249,11 +253,11 @@ class Switch:
         contexts = await self._store.context([e.question for e in asked]) if asked else ()
         known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
         decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
-        if table.steps or self._forming:
-            decided = self._set_apart(decided, table)
-        await self._finish(decided, table, at)
+        if table.steps or table.signs or not self._aside.empty:
+            decided = self._aside.sift(decided, table)
+        await self._finish(Formed(decided), table, at)
         if later:  # what the ones just written are an answer for: now the store knows them
-            await self.patiently(partial(self._conclude, *_apart(later), table=table, at=at))
+            await self.patiently(partial(self._conclude, *apart(later), table=table, at=at))
 
     def _decide(self, examined: Examined, context: Context, table: RoutingTable, at: Instant) -> Decision:
         try:
@@ -263,40 +267,25 @@ class Switch:
             return Decision("hold", code=error.code, en=error.en, zh=error.zh)
 
     def _conclusion(
-        self, e: Examined, decision: Decision, forms: Mapping[int, Parcel], table: RoutingTable, at: Instant
+        self, e: Examined, decision: Decision, formed: Formed, table: RoutingTable, at: Instant
     ) -> Conclusion:
         sender = e.message.sender if e.message else e.arrival.party
         started = [
             i for i, p in enumerate(decision.planned) if not p.mailbox and self.sending.reserve(p.endpoint, p.keys)
         ]
-        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, forms, started)
+        forms, operations = formed.forms.get(e.arrival.id, {}), formed.operations.get(e.arrival.id, ())
+        return Conclusion(e.arrival, decision, e.envelope, sender, table.generation, at, forms, started, operations)
 
-    async def _finish(self, decided: list[Decided], table: RoutingTable, at: Instant) -> None:
-        again = lambda e, why: self._decide(evolve(e, message=None, error=why), Context(), table, at)  # noqa: E731
-        made = await form(decided, self._token, self.worker, table, at, again)
-        forms = made.forms
-        await self._write([self._conclusion(e, d, forms.get(e.arrival.id, {}), table, at) for e, d in made.decided])
-        for arrival, why in made.unsigned:
-            self._wait_for_token(arrival, why)
+    async def _finish(self, formed: Formed, table: RoutingTable, at: Instant) -> None:
+        if table.steps:
+            formed = await stepped(formed, self.worker, table, at, self._again(table))
+        await self._write([self._conclusion(e, decision, formed, table, at) for e, decision in formed.decided])
 
-    def _set_apart(self, decided: Sequence[Decided], table: RoutingTable) -> list[Decided]:
-        """Let those with slow steps go their own way; whoever is their twin waits until they are written."""
-        kept = []
-        for e, decision in decided:
-            name = _name(e)
-            if name and name in self._forming:
-                self._forming[name].setdefault(e.arrival.id, e.arrival)
-            elif name and slow(decision, table, e.arrival.parcel.size):
-                self._forming[name] = {e.arrival.id: None}
-                self._spawn(self.patiently(partial(self._finish_apart, name, (e, decision), table)))
-            else:
-                kept.append((e, decision))
-        return kept
+    async def _finish_patiently(self, formed: Formed, table: RoutingTable) -> None:
+        await self.patiently(lambda: self._finish(formed, table, self._now()))
 
-    async def _finish_apart(self, name: tuple[str, str, str], one: Decided, table: RoutingTable) -> None:
-        await self._finish([one], table, self._now())
-        for twin in filter(None, self._forming.pop(name).values()):
-            self._add(twin)
+    def _again(self, table: RoutingTable) -> Again:
+        return lambda e, why: self._decide(evolve(e, message=None, error=why), Context(), table, self._now())
 
     def _give_back(self, conclusions: Sequence[Conclusion]) -> None:
         """Give back the places kept for deliveries that weren't written."""
@@ -304,18 +293,6 @@ class Switch:
             for i in conclusion.started:
                 planned = conclusion.decision.planned[i]
                 self.sending.cancel(planned.endpoint, planned.keys)
-
-    def _wait_for_token(self, arrival: Arrival, why: TokenError) -> None:
-        """Keep an arrival until the token can sign again; it counts as backlog, so intake slows down at a bound."""
-        if not self._unsigned:
-            self._log.error("token.refused", code=why.code, en=why.en, zh=why.zh)
-            asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._try_token_again)
-        self._unsigned.append(arrival)
-
-    def _try_token_again(self) -> None:
-        waiting, self._unsigned = self._unsigned, []
-        for arrival in waiting:
-            self._add(arrival)
 
     async def _write(self, conclusions: Sequence[Conclusion]) -> None:
         try:
@@ -370,31 +347,3 @@ _PAST: Final = {
 
 def _unexplained(examined: Examined) -> bool:
     return isinstance(examined.error, Invalid) and examined.error.question is not None
-
-
-def _name(e: Examined) -> tuple[str, str, str] | None:
-    """Return what a message and its twins are known by."""
-    return (e.message.sender, e.message.type.name, e.message.envelope.own_id) if e.message else None
-
-
-def _apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]:
-    """Split off those that an earlier one of the batch must be written before: its twins, and receipts about it.
-
-    A receipt may be about an earlier receipt, too: one that brings the number by which the later one is known.
-    """
-    mixed = any(one.message is not None and one.message.type.kind == "receipt" for one in examined)
-    twins: set[tuple[str, str, str]] = set()
-    known: set[str] = set()
-    first: list[Examined] = []
-    later: list[Examined] = []
-    for one in examined:
-        name, message = _name(one), one.message
-        if name is None or message is None:
-            first.append(one)
-            continue
-        values = {value for document in message.envelope.documents for value in document.indexed()} if mixed else set()
-        about = message.type.kind == "receipt" and not known.isdisjoint(values)
-        (later if name in twins or about else first).append(one)
-        twins.add(name)
-        known |= values
-    return first, later

@@ -123,7 +123,7 @@ class Authority:
         if not (rules.signature and self.certificates):
             return None
         try:
-            behind, profiles = type.spec.file.behind_signature, PROFILES.values()
+            behind, profiles = type.spec.file.behind_signature, PROFILES.all
             verify(opened.tree, profiles=profiles, certificates=self.certificates, at=at, behind=behind)
         except BadSignature as why:
             return rules.signature.missing if why.code == MISSING else rules.signature.wrong

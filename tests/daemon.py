@@ -159,7 +159,7 @@ class House:
     def kill(self) -> None:
         """Lose everything that is only in memory, as kill -9 does; then leave the block."""
         self.switch.sending._stopping = True
-        for task in (*self.switch._tasks, *self.switch.sending._tasks):
+        for task in (*self.switch._tasks, *self.switch.signing._tasks, *self.switch.sending._tasks):
             task.cancel()
 
     async def ask(self, verb: str, /, actor: str = "zhang", **arguments: Any) -> Any:

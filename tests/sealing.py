@@ -14,8 +14,10 @@ from lxml import etree
 
 from exchange.errors import BadSignature
 from exchange.instants import Instant
-from exchange.signing.profiles import PROFILES, accepted
-from exchange.signing.xmldsig import Verified, assemble, prepare, verify
+from exchange.ports import Signature
+from exchange.signing.contract import Verified
+from exchange.signing.profiles import PROFILES
+from exchange.signing.xmldsig import assemble, prepare, verify
 from exchange.tokens.software import KeyFiles, Software
 from tests import pki
 
@@ -73,8 +75,8 @@ def seal(document: bytes, profile: str, key: str = "", behind: tuple[str, ...] =
     key = key or KEYS[profile]
     prepared = prepare(document, PROFILES[profile], pki.der(key), behind)
     [value] = asyncio.get_event_loop().run_until_complete(token().sign([prepared.job(key)]))
-    assert isinstance(value, bytes), value
-    return assemble(document, prepared, value)
+    assert isinstance(value, Signature), value
+    return assemble(document, prepared, value.value)
 
 
 @functools.cache
@@ -87,7 +89,7 @@ def verified(
 ) -> Verified:
     """Verify against the certificates of *keys* (all of the enterprise's by default)."""
     pinned = [pki.der(key) for key in keys or ("rsa", "p256", "sm2")]
-    return verify(document, profiles=accepted(profiles), certificates=pinned, at=at or now(), behind=behind)
+    return verify(document, profiles=PROFILES.accepted(profiles), certificates=pinned, at=at or now(), behind=behind)
 
 
 def code_of(document: bytes, *keys: str, **options: object) -> str:

@@ -18,7 +18,6 @@ from exchange.ports import microseconds
 from exchange.routesfile import Known, Test
 from exchange.routing import RoutingTable
 from exchange.settings import Installation
-from exchange.signing.profiles import PROFILES
 from exchange.wrappers import opening
 from exchange.yamlfile import suggest
 
@@ -61,7 +60,7 @@ def read_routes(given: Path | None, imported: Iterable[Mapping[str, Any]] = ()) 
     path = given or installation.path(installation.settings.routes)
     text = routesfile.bundle(path)
     types = types_of(installation)
-    known = Known(types.types, types.business_fields, tuple(PROFILES), trust=trusting.authorities(installation))
+    known = Known(types.types, types.business_fields, installation.profiles, trust=trusting.authorities(installation))
     table, tests = routesfile.load(text, path.resolve().parent, known=known, imported=imported)
     return Routes(path, text, types, table, tests)
 

@@ -80,7 +80,9 @@ class Link:
         """How many jobs it has."""
         return len(self._asked)
 
-    def ask(self, do: str, at: str, algorithm: str = "", data: bytes = b"") -> asyncio.Future[bytes]:
+    def ask(
+        self, do: str, at: str, algorithm: str = "", data: bytes = b"", sm2_id: bytes = b""
+    ) -> asyncio.Future[bytes]:
         """Ask for one thing; the future may end in a DeviceFault."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
@@ -89,7 +91,8 @@ class Link:
             return future
         self._number += 1
         self._asked[self._number] = future, loop.time()
-        job = {"id": self._number, "do": do, "at": at, "with": algorithm, "data": b64encode(data).decode()}
+        texts = {"data": b64encode(data).decode(), "as": b64encode(sm2_id).decode()}
+        job = {"id": self._number, "do": do, "at": at, "with": algorithm, **texts}
         self._lines.append(orjson.dumps(job) + b"\n")
         if len(self._lines) == 1:
             loop.call_soon(self._flush)

@@ -21,12 +21,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant
+from exchange.ports import SM2_ID
+from exchange.signing.der import parse
 from exchange.tokens import sm2
 
 UNREADABLE: Final = (  # what reading something in DER may raise: it comes from anybody
     *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
+Verifying = Callable[[Any, bytes, bytes, bytes], None]
 
 
 @frozen
@@ -94,22 +97,22 @@ def _instant(moment: datetime) -> Instant:
     return int(moment.timestamp()) * SECOND
 
 
-def _rsa(digest: SHA1 | SHA256) -> Callable[[Any, bytes, bytes], None]:
-    return lambda key, signature, data: key.verify(signature, data, PKCS1v15(), digest)
+def _rsa(digest: SHA1 | SHA256) -> Verifying:
+    return lambda key, signature, data, sm2_id: key.verify(signature, data, PKCS1v15(), digest)
 
 
-def _ecdsa(key: Any, signature: bytes, data: bytes) -> None:
+def _ecdsa(key: Any, signature: bytes, data: bytes, sm2_id: bytes) -> None:
     if not isinstance(key.curve, SECP256R1):
         raise InvalidSignature
     key.verify(sm2.der_signature(signature), data, ECDSA(SHA256()))
 
 
-def _sm2(key: Any, signature: bytes, data: bytes) -> None:
-    if not key.verify(signature, data):
+def _sm2(key: Any, signature: bytes, data: bytes, sm2_id: bytes) -> None:
+    if not key.verify(signature, data, sm2_id):
         raise InvalidSignature
 
 
-ALGORITHMS: Final[Mapping[str, tuple[type, Callable[[Any, bytes, bytes], None]]]] = {
+ALGORITHMS: Final[Mapping[str, tuple[type, Verifying]]] = {
     "rsa-sha1": (RSAPublicKey, _rsa(SHA1())),  # noqa: S303 - what the customs' receivers check; by profile only
     "rsa-sha256": (RSAPublicKey, _rsa(SHA256())),
     "ecdsa-sha256": (EllipticCurvePublicKey, _ecdsa),
@@ -122,13 +125,13 @@ def fits(certificate: Certificate, algorithm: str) -> bool:
     return isinstance(certificate.key, ALGORITHMS[algorithm][0])
 
 
-def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
+def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
     """Tell whether *signature*, in the encoding of ``ports.Token.sign``, is the certificate's key's over *data*.
 
     An SM2 signature may be DER too. Raises TokenError where the algorithm is SM2 and this system has none.
     """
     try:
-        ALGORITHMS[algorithm][1](certificate.key, signature, data)
+        ALGORITHMS[algorithm][1](certificate.key, signature, data, sm2_id)
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -155,7 +158,7 @@ _AUTHORITIES: Final[Mapping[str, tuple[type, _Issued]]] = {
     "1.2.840.10045.4.3.2": _issued_ecdsa(SHA256()),
     "1.2.840.10045.4.3.3": _issued_ecdsa(SHA384()),
     "1.2.840.10045.4.3.4": _issued_ecdsa(SHA512()),
-    "1.2.156.10197.1.501": (sm2.PublicKey, _sm2),
+    "1.2.156.10197.1.501": (sm2.PublicKey, lambda key, signature, data: _sm2(key, signature, data, SM2_ID)),
 }
 
 
@@ -186,17 +189,5 @@ def issued(issuer: Certificate, what: Signed) -> bool:
 
 def _proper(what: Signed) -> bool:
     """Tell whether the algorithm outside is the one inside (RFC 5280, 4.1.1.2), and the value fills whole bytes."""
-    inner, _ = _content(what.der, 0)
-    algorithm = inner + len(what.inner)
-    _, behind = _content(what.der, algorithm)
-    value, _ = _content(what.der, behind)
-    return what.der[algorithm:behind] in what.inner and what.der[value] == 0
-
-
-def _content(der: bytes, at: int) -> tuple[int, int]:
-    """Return where the content of the DER element at a place begins and ends."""
-    size, start = der[at + 1], at + 2
-    if size & 0x80:
-        start += size & 0x7F
-        size = int.from_bytes(der[at + 2 : start], "big")
-    return start, start + size
+    inner, algorithm, value = parse(what.der).children()
+    return algorithm.whole in [part.whole for part in inner.children()] and value.body[:1] == b"\0"

@@ -33,7 +33,7 @@ from pydantic import Field, field_validator
 
 from exchange import plugins
 from exchange.errors import ConfigurationError, ExchangeError, NotFound, TokenError
-from exchange.ports import Job, Location, Strict
+from exchange.ports import Job, Location, Signature, Strict
 from exchange.signing import certificates
 from exchange.signing._device_link import Link
 from exchange.signing.certificates import Certificate
@@ -42,7 +42,7 @@ from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER
 DEEP: Final = 2  # jobs in flight for each session: one at work, one ready
 LONGEST: Final = 30.0  # seconds between attempts to open a device
 PROBE: Final = b"probe"
-PATIENCE: Final = 10.0  # seconds that a job waits for a device to come up, before its message waits in the store
+PATIENCE: Final = 2.0  # seconds that a job waits for a device to come up, before its message waits in the store
 PROBES: Final = ("sm2-sm3", "rsa-sha256", "ecdsa-sha256")
 
 
@@ -160,11 +160,16 @@ class Devices:
 
     # -- signing -------------------------------------------------------------------------------------------------
 
-    async def sign(self, jobs: Sequence[Job]) -> Sequence[bytes | Exception]:
+    @property
+    def window(self) -> int:
+        """How many jobs the devices that are up can be given; one where none is: whoever asks hears so."""
+        return max(1, sum(int(m.settings.sessions * DEEP) for m in self.members.values() if m.state == "UP"))
+
+    async def sign(self, jobs: Sequence[Job]) -> Sequence[Signature | Exception]:
         """Sign every job; the answers are in the order of the jobs."""
         return await asyncio.gather(*(self._sign(job) for job in jobs))
 
-    async def _sign(self, job: Job) -> bytes | Exception:
+    async def _sign(self, job: Job) -> Signature | Exception:
         try:
             certificate = self._certificate(job.key)
             if job.algorithm not in certificates.ALGORITHMS or not certificates.fits(certificate, job.algorithm):
@@ -173,13 +178,16 @@ class Devices:
         except ExchangeError as why:  # one job's failure is no failure of the batch
             return why
 
-    async def _signed(self, job: Job, certificate: Certificate) -> bytes:
+    async def _signed(self, job: Job, certificate: Certificate) -> Signature:
         tried: list[Member] = []
         faults: list[str] = []
+        clock = asyncio.get_running_loop().time
+        began = clock()
         while True:
             member = await self._member(job.key, tried, faults)
             try:
-                return await self._by(member, job, certificate)
+                value = await self._by(member, job, certificate)
+                return Signature(value, member.name, len(tried) + 1, int((clock() - began) * 1e6))
             except DeviceFault as fault:
                 tried.append(member)
                 faults.append(f"{member.name}: {fault.text}")
@@ -190,11 +198,11 @@ class Devices:
     async def _by(self, member: Member, job: Job, certificate: Certificate) -> bytes:
         """Let one device sign; what it says is only believed when it verifies."""
         assert member.link is not None  # noqa: S101
-        value = await member.link.ask("sign", self._keys[job.key].at[member.name], job.algorithm, job.data)
+        value = await member.link.ask("sign", self._keys[job.key].at[member.name], job.algorithm, job.data, job.sm2_id)
         every = self._sm2_every if job.algorithm == "sm2-sm3" else 1
         member.signed[job.key] += 1
         if (member.signed[job.key] - 1) % every == 0 and not certificates.signed_by(
-            certificate, job.algorithm, value, job.data
+            certificate, job.algorithm, value, job.data, job.sm2_id
         ):
             text = f"its signature doesn't verify with certificate {certificate.serial}"
             raise DeviceFault(FATAL_KEY, "VERIFY", text)

@@ -23,6 +23,8 @@ OVERDUE: Final = "SWX-1102"
 WRAPPED: Final = "SWX-1103"
 NAMED: Final = "SWX-1104"
 UNLISTED: Final = "SWX-1105"
+TOO_LONG: Final = "SWX-1110"
+CONTENT: Final = "SWX-1111"
 
 _TEXTS: Final = {
     MISSING: (
@@ -87,6 +89,14 @@ _TEXTS: Final = {
         "there is no revocation list of the certificate's authority here, and one is required: nothing is wrong with "
         "the message; the platform must import the list",
         "平台尚无该证书签发机构的吊销列表，而规定必须查验：报文本身无误，须由平台导入吊销列表",
+    ),
+    TOO_LONG: (
+        "this is too much to be signed as it stands: use a profile of cms or gmt0010, which sign a digest",
+        "内容过大，无法按原文直接签名：请改用 cms 或 gmt0010 格式的签名规格（对摘要签名）",
+    ),
+    CONTENT: (
+        "the signature came without what it signs: hand in both, the signature and exactly the bytes that were signed",
+        "只有签名，没有被签名的内容：请同时提交签名和签名时的原始内容",
     ),
 }
 

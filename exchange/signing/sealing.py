@@ -1,44 +1,87 @@
-"""Sealing a batch of messages with whatever token there is: prepare all, sign all, assemble all."""
+"""Sealing a batch with whatever token there is: prepare all, sign all, assemble all; and what the log says of each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from exchange.errors import ExchangeError
-from exchange.ports import Token
-from exchange.signing.profiles import named
-from exchange.signing.xmldsig import Prepared, assemble, prepare
+from exchange.instants import Instant
+from exchange.ports import Job, Signature, Token
+from exchange.signing import certificates
+from exchange.signing.contract import Prepared
+from exchange.signing.formats import assemble, prepare
+from exchange.signing.profiles import Profile
+from exchange.signinglog import Operation
+
+Choose = Callable[[str, Instant], str]  # (key as routes and parties name it, when) -> the token's name of it
 
 
 @frozen
 class Seal:
-    """What is to be sealed: the original bytes, their parsed root, and with which profile and key."""
+    """What is to be sealed: the original bytes, their parsed root where they are XML, by which profile and key."""
 
-    original: bytes
-    root: Any
-    profile: str
+    original: bytes = field(repr=False)
+    root: Any = field(repr=False)  # None: the bytes are parsed when their turn comes
+    profile: Profile
     key: str
     behind: Sequence[str] = ()  # the children of the root that stand behind a signature
 
 
-async def seal(token: Token, wanted: Sequence[Seal]) -> list[bytes | ExchangeError]:
-    """Return the sealed bytes of each, or the error that stands in its way; one failure is no failure of the batch."""
-    ready: list[tuple[int, Prepared]] = []
+@frozen
+class Sealed:
+    """What became of a seal: the sealed bytes, or the *error* that stands in the way."""
+
+    body: bytes = field(default=b"", repr=False)
+    error: ExchangeError | None = None
+    operation: Operation | None = None  # for the signing log; none: the token wasn't asked
+
+
+@frozen
+class _Ready:
+    """A seal that waits for its signature value."""
+
+    place: int
+    prepared: Prepared
+    job: Job
+
+
+async def seal(token: Token, wanted: Sequence[tuple[str, str, Seal]], at: Instant, choose: Choose) -> list[Sealed]:
+    """Seal each of (job, party, seal); one failure is no failure of the batch."""
+    ready: list[_Ready] = []
     results: list[Any] = [None] * len(wanted)
-    for place, one in enumerate(wanted):
+    for place, (_, _, one) in enumerate(wanted):
         try:
-            ready.append((place, prepare(one.root, named(one.profile), token.certificate(one.key), one.behind)))
+            key = choose(one.key, at)
+            document = one.original if one.root is None else one.root
+            prepared = prepare(document, one.profile, token.certificate(key), one.behind, at=at)
+            ready.append(_Ready(place, prepared, prepared.job(key)))
         except ExchangeError as why:
-            results[place] = why
-    values = await token.sign([prepared.job(wanted[place].key) for place, prepared in ready]) if ready else ()
-    for (place, prepared), value in zip(ready, values, strict=True):
-        try:
-            results[place] = (
-                value if isinstance(value, Exception) else assemble(wanted[place].original, prepared, value)
-            )
-        except ExchangeError as why:
-            results[place] = why
+            results[place] = Sealed(error=why)
+    answers = await token.sign([one.job for one in ready]) if ready else ()
+    for asked, answer in zip(ready, answers, strict=True):
+        results[asked.place] = _sealed(token, *wanted[asked.place], asked, answer, at)
     return results
+
+
+def _sealed(
+    token: Token, job: str, party: str, asked: Seal, ready: _Ready, answer: Signature | Exception, at: Instant
+) -> Sealed:
+    key, profile = ready.job.key, asked.profile.id
+    serial = certificates.read(token.certificate(key)).serial
+    digest = sha256(ready.job.data).digest()
+    if isinstance(answer, Exception):
+        why = answer if isinstance(answer, ExchangeError) else ExchangeError(repr(answer))
+        operation = Operation(at, job, party, profile, key, serial, "", digest, b"", why.code)
+        return Sealed(error=why, operation=operation)
+    operation = Operation(
+        at, job, party, profile, key, serial, answer.device, digest, sha256(answer.value).digest(), "",
+        answer.microseconds, answer.attempts,
+    )  # fmt: skip
+    try:
+        return Sealed(assemble(asked.original, ready.prepared, answer.value), operation=operation)
+    except ExchangeError as why:
+        return Sealed(error=why, operation=operation)

@@ -20,31 +20,22 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import product
 from typing import Final
+from xml.sax.saxutils import escape
 
 from attrs import frozen
 from lxml import etree
 
-from exchange.errors import BadSignature, TokenError
+from exchange.errors import TokenError
 from exchange.instants import Instant
 from exchange.ports import Job
 from exchange.signing import canonical as c14n
 from exchange.signing import certificates as x509
 from exchange.signing.certificates import Certificate
-from exchange.signing.faults import (
-    ALGORITHM,
-    DIGEST,
-    MISSING,
-    NAMED,
-    STRANGER,
-    STRUCTURE,
-    UNFIT,
-    VALUE,
-    WRAPPED,
-    bad,
-    expired,
-)
+from exchange.signing.contract import Verified, by_any, require_fit, require_signed, unaccepted
+from exchange.signing.faults import DIGEST, MISSING, NAMED, STRANGER, STRUCTURE, UNFIT, WRAPPED, bad
 from exchange.signing.profiles import Profile
 from exchange.signing.splice import Place, require_spliceable, splice
 from exchange.signing.trust import Terms
@@ -70,7 +61,7 @@ class Prepared:
 
     def job(self, key: str) -> Job:
         """Return what a token is asked to do."""
-        return Job(key, self.profile.algorithm, self.signed_info)
+        return Job(key, self.profile.algorithm, self.signed_info, self.profile.sm2_id)
 
 
 # SignedInfo behind its start tag, spelled canonically: the canonical form differs from it in that tag only.
@@ -82,9 +73,10 @@ _SIGNED_INFO: Final = (
 )
 _SIGNED_INFO_END: Final = b"</ds:DigestValue></ds:Reference></ds:SignedInfo>"
 _SIGNATURE: Final = f'<ds:Signature xmlns:ds="{_NAMESPACE}"><ds:SignedInfo>'.encode()
+_KEY_NAME: Final = "<ds:KeyName>{name}</ds:KeyName>"
 _KEY_INFO: Final = (
-    "</ds:SignatureValue><ds:KeyInfo><ds:KeyName>{serial}</ds:KeyName><ds:X509Data>"
-    "<ds:X509Certificate>{der}</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>"
+    "</ds:SignatureValue><ds:KeyInfo>{key_name}<ds:X509Data><ds:X509Certificate>{der}</ds:X509Certificate>"
+    "</ds:X509Data></ds:KeyInfo></ds:Signature>"
 )
 
 
@@ -94,12 +86,24 @@ def _signed_info(profile: Profile) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _key_info(certificate: bytes) -> bytes:
-    return _KEY_INFO.format(serial=x509.read(certificate).serial, der=b64encode(certificate).decode()).encode()
+def _key_info(certificate: bytes, rule: str) -> bytes:
+    """Return what stands behind the value: the certificate, and its name as the profile's *rule* has it."""
+    name = _key_name(x509.read(certificate), rule)
+    key_name = _KEY_NAME.format(name=escape(name)) if name else ""
+    info = _KEY_INFO.format(key_name=key_name, der=b64encode(certificate).decode())
+    return info.encode("ascii", "xmlcharrefreplace")  # the document may be in any charset
+
+
+def _key_name(certificate: Certificate, rule: str) -> str:
+    return {"serial": certificate.serial, "subject": certificate.subject}.get(rule, "")
 
 
 def prepare(
-    document: bytes | etree._Element, profile: Profile, certificate: bytes, behind: Sequence[str] = ()
+    document: bytes | etree._Element,
+    profile: Profile,
+    certificate: bytes,
+    behind: Sequence[str] = (),
+    at: Instant = 0,
 ) -> Prepared:
     """Digest a document (its bytes, or its already parsed root) and write the SignedInfo that a token must sign.
 
@@ -119,7 +123,7 @@ def prepare(
         profile=profile,
         signed_info=b"<ds:SignedInfo" + c14n.apex(root, {**root.nsmap, "ds": _NAMESPACE}) + b">" + body,
         before=_SIGNATURE + body + b"<ds:SignatureValue>",
-        after=_key_info(certificate),
+        after=_key_info(certificate, profile.key_name),
         root=c14n.qname(root).encode(encoding),
         place=_place(root, encoding, behind) if behind and len(root) else None,
     )
@@ -148,7 +152,8 @@ def assemble(original: bytes, prepared: Prepared, signature: bytes) -> bytes:
 
     Raises BadSignature ``SWX-1038`` where *original* isn't what was prepared, or is in UTF-16 or the like.
     """
-    return splice(original, prepared.root, prepared.before + b64encode(signature) + prepared.after, prepared.place)
+    value = b64encode(prepared.profile.written(signature))
+    return splice(original, prepared.root, prepared.before + value + prepared.after, prepared.place)
 
 
 def check(prepared: Prepared, signature: bytes, certificate: bytes) -> None:
@@ -157,7 +162,8 @@ def check(prepared: Prepared, signature: bytes, certificate: bytes) -> None:
     This keeps a faulty device's work from leaving the house, and its key from leaking through it (RSA with CRT).
     """
     signer = x509.read(certificate)
-    if not x509.signed_by(signer, prepared.profile.algorithm, signature, prepared.signed_info):
+    job = prepared.job("")
+    if not x509.signed_by(signer, job.algorithm, signature, job.data, job.sm2_id):
         raise TokenError(
             f"the token's {prepared.profile.algorithm} signature doesn't verify with certificate {signer.serial}",
             f"密码设备给出的 {prepared.profile.algorithm} 签名用证书 {signer.serial} 验证不通过",
@@ -166,16 +172,6 @@ def check(prepared: Prepared, signature: bytes, certificate: bytes) -> None:
 
 
 # -- verifying ---------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Verified:
-    """A signature that stands."""
-
-    signer: Certificate
-    profile: Profile
-    signed: bytes  # the canonical bytes that were signed
-    warnings: Sequence[BadSignature] = ()  # what is odd about its signer, and was agreed to be let pass
 
 
 _Parts = dict[str, etree._Element]  # the elements of a signature by local name
@@ -205,32 +201,40 @@ def verify(
     certificates: Collection[bytes],
     at: Instant,
     behind: Sequence[str] = (),
+    content: bytes | None = None,
     trust: Terms | None = None,
 ) -> Verified:
     """Verify the signature in a document (its bytes, or its already parsed root, which is left as it is).
 
-    *profiles* are the accepted ones; *certificates* the party's, in DER: a signature by any other is refused, however
-    well it verifies. *at* is the instant at which the certificate must be valid; *behind* names the children that
-    stand behind a signature. With *trust*, the certificate must chain to an authority, too, and may be one that isn't
-    among *certificates* where its subject is agreed on.
-
-    Raises BadSignature: ``SWX-1031`` missing, ``1032`` digest, ``1033`` value, ``1034`` another party's certificate,
-    ``1035`` expired, ``1039`` not valid yet, ``1036`` structure, ``1103`` wrapped, ``1037`` algorithm, ``1104`` only
-    the name of an unregistered certificate, and what ``trust.Authority.check`` raises. Raises TokenError where
-    the signature is SM2 and this system has no SM2.
+    Nothing can stand beside it as *content*: what was signed is the document. See ``contract.Format``.
+    With *trust*, the certificate must chain to an authority, too, and may be one that isn't among *certificates* where
+    its subject is agreed on; ``trust.Authority.check`` says what that raises.
     """
+    if content is not None:
+        raise bad(STRUCTURE, "it holds what it signs: hand in the document alone", "签名在报文之内：请只提交报文")
     root = c14n.parsed(document)
     signature = _the_signature(root, behind)
     whole = c14n.canonical(root, STRUCTURE)
     parts = _parts(signature)
-    profile = _profile(parts, profiles)
-    signer = _signer(parts, certificates, trust)
-    _require_fit(signer, profile, at)
+    fitting = _fitting(parts, profiles)
+    signers = _signers(parts, certificates, fitting[0].key_name, trust)
     signed, signed_info = _cut(whole, root, parts)
+    return by_any([*product(fitting, signers)], partial(_verified, parts, signed, signed_info, at, trust))
+
+
+def _verified(
+    parts: _Parts,
+    signed: bytes,
+    signed_info: bytes,
+    at: Instant,
+    trust: Terms | None,
+    candidate: tuple[Profile, Certificate],
+) -> Verified:
+    profile, signer = candidate
+    require_fit(signer, profile, at)
     if profile.digest(signed) != _decoded(parts["DigestValue"]):
         raise bad(DIGEST)
-    if not x509.signed_by(signer, profile.algorithm, _decoded(parts["SignatureValue"]), signed_info):
-        raise bad(VALUE)
+    require_signed(signer, profile, _decoded(parts["SignatureValue"]), signed_info)
     return Verified(signer, profile, signed, trust.require(signer, at) if trust else ())
 
 
@@ -278,45 +282,34 @@ def _parts(signature: etree._Element) -> _Parts:
     return {node.tag[len(_DS) :]: node for node in nodes}
 
 
-def _profile(parts: _Parts, profiles: Collection[Profile]) -> Profile:
-    """Return the accepted profile whose URIs the signature names."""
+def _fitting(parts: _Parts, profiles: Collection[Profile]) -> list[Profile]:
+    """Return the accepted profiles whose URIs the signature names; there is one at least."""
     if parts["Reference"].get("URI") != "":
         raise bad(WRAPPED, 'the Reference must have URI=""', 'Reference 的 URI 必须为 ""')
     if parts["Transform"].get("Algorithm") != _ENVELOPED:
         raise bad(STRUCTURE, "the only Transform must be enveloped-signature", "只允许 enveloped-signature 变换")
     method, digest_method = parts["SignatureMethod"].get("Algorithm"), parts["DigestMethod"].get("Algorithm")
-    if parts["CanonicalizationMethod"].get("Algorithm") == c14n.URI:
-        for profile in profiles:
-            if profile.method == method and profile.digest_method == digest_method:
-                return profile
-    names = ", ".join(profile.name for profile in profiles)
-    raise bad(ALGORITHM, f"use one of the profiles {names}", f"请使用签名规格 {names}")
+    known = [profile for profile in profiles if profile.enveloped]
+    fitting = [profile for profile in known if (profile.method, profile.digest_method) == (method, digest_method)]
+    if parts["CanonicalizationMethod"].get("Algorithm") != c14n.URI or not fitting:
+        raise unaccepted(known)
+    return fitting
 
 
-def _signer(parts: _Parts, certificates: Collection[bytes], trust: Terms | None) -> Certificate:
-    """Return the registered certificate that the signature names: by itself or, where it's all there is, by serial."""
+def _signers(parts: _Parts, certificates: Collection[bytes], rule: str, trust: Terms | None) -> list[Certificate]:
+    """Return the registered certificate that the signature shows; those of its KeyName where that is all there is."""
     if "X509Certificate" in parts:
         shown = _decoded(parts["X509Certificate"])
         named = [der for der in certificates if der == shown]
         if not named and trust is not None and trust.registers(shown):
             named = [shown]
     else:
-        serial = (parts["KeyName"].text or "").strip().lower().lstrip("0")
-        named = [der for der in certificates if x509.read(der).serial.lstrip("0") == serial]
+        rule = rule if rule == "subject" else "serial"
+        name = (parts["KeyName"].text or "").strip().lower().lstrip("0")
+        named = [der for der in certificates if _key_name(x509.read(der), rule).lower().lstrip("0") == name]
     if not named:
         raise bad(STRANGER if "X509Certificate" in parts or trust is None else NAMED)
-    return x509.read(named[0])
-
-
-def _require_fit(signer: Certificate, profile: Profile, at: Instant) -> None:
-    if not signer.stands(at):
-        raise expired(signer, at)
-    if not x509.fits(signer, profile.algorithm):
-        raise bad(
-            ALGORITHM,
-            f"the key of certificate {signer.serial} is of another kind than {profile.algorithm}",
-            f"证书 {signer.serial} 的密钥类型与 {profile.algorithm} 不符",
-        )
+    return [x509.read(der) for der in named]
 
 
 def _cut(whole: bytes, root: etree._Element, parts: _Parts) -> tuple[bytes, bytes]:

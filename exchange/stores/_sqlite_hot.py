@@ -6,7 +6,7 @@ States change by the tables of ``exchange.lifecycle`` only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -30,25 +30,17 @@ from exchange.model import (
 from exchange.ports import Concluded, Settled
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
-from exchange.stores._sqlite_insert import insert
+from exchange.stores._sqlite_insert import by_day, insert, marks
 from exchange.stores._sqlite_keys import KeyIndex, key_hash
 from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers, split_id
+from exchange.stores._sqlite_signing import SigningLog
 from exchange.stores._stages import deadline, read, written
 from exchange.stores._words import STATE, STATES
 
 MOST: Final = 500  # parameters in one query
 LEFT: Final = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}
 RECEIVED, QUEUED, SENDING = STATE["RECEIVED"], STATE["QUEUED"], STATE["SENDING"]
-
-
-def marks(count: int) -> str:
-    """Return *count* question marks for a query.
-
-    >>> marks(3)
-    '?,?,?'
-    """
-    return ",".join("?" * count)
 
 
 @define
@@ -70,8 +62,11 @@ NO_BODY: Final[tuple[int | None, bytes | None]] = (None, None)
 class Hot:
     """What is done for every message."""
 
-    def __init__(self, db: Database, keys: KeyIndex, rows: Rows, look: Look, answers: Answers) -> None:
+    def __init__(
+        self, db: Database, keys: KeyIndex, rows: Rows, look: Look, answers: Answers, signing: SigningLog
+    ) -> None:
         self._db, self._keys, self._rows, self._look, self._answers = db, keys, rows, look, answers
+        self._signing = signing
 
     # -- receive -------------------------------------------------------------------------------------------------
 
@@ -93,7 +88,7 @@ class Hot:
 
     def _insert_messages(self, arrivals: Sequence[Arrival], kept: Sequence[tuple[int | None, bytes | None]]) -> None:
         number = self._db.number
-        for day, rows in _by_day(
+        for day, rows in by_day(
             (
                 arrival.id,
                 (
@@ -135,6 +130,7 @@ class Hot:
             if c.arrival.only and not left.issuperset(c.arrival.only):  # woken twice: the other was faster
                 written.append(Concluded(state=self._rows.state(c.arrival.id), rejoin=[c.arrival.id] if left else ()))
             elif state != "RECEIVED" and not c.arrival.only:
+                self._signing.add(c.operations)
                 written.append(Concluded(state=self._rows.state(c.arrival.id)))  # an operator was faster
             else:
                 written.append(self._write(c, state, bool(code), sheet))
@@ -144,9 +140,9 @@ class Hot:
     def _insert(self, sheet: Sheet) -> None:
         db = self._db.connection
         db.executemany("DELETE FROM pending WHERE message = ?", sheet.decided)
-        for day, rows in _by_day(sheet.envelopes):
+        for day, rows in by_day(sheet.envelopes):
             insert(db, f"INSERT OR REPLACE INTO envelope_{day}", rows)
-        for day, rows in _by_day(sheet.plans):
+        for day, rows in by_day(sheet.plans):
             insert(db, f"INSERT INTO planned_{day}", rows)
         insert(db, "INSERT INTO delivery", sheet.opened)
         self._note_outgoing(sheet.outgoing)
@@ -198,6 +194,8 @@ class Hot:
             detail["steps"] = decision.steps
         if decision.waits:
             detail["waits"] = decision.waits
+        if c.operations:
+            detail["operations"] = self._signing.add(c.operations)
         if decision.findings:
             detail["findings"] = [_finding(f) for f in decision.findings]
         event = decision.event
@@ -391,10 +389,3 @@ def _told(outcome: Outcome) -> dict[str, Any]:
 def _finding(finding: Any) -> dict[str, Any]:
     names = ("code", "severity", "pointer", "line", "rule", "value", "en", "zh")
     return {name: getattr(finding, name) for name in names}
-
-
-def _by_day(rows: Iterable[tuple[int, tuple[Any, ...]]]) -> Iterable[tuple[int, list[tuple[Any, ...]]]]:
-    days: dict[int, list[tuple[Any, ...]]] = {}
-    for message, row in rows:
-        days.setdefault(message >> 40, []).append(row)
-    return days.items()

@@ -175,7 +175,7 @@ class Rare:
         for day in self._db.days():
             if day >= before or day == newest or self._holds_open(day):
                 continue
-            for table in ("message", "envelope", "planned", "event", "outgoing"):
+            for table in ("message", "envelope", "planned", "event", "outgoing", "signing"):
                 self._execute(f"DROP TABLE {table}_{day}")
             self._forget("day", day)
             dropped += 1

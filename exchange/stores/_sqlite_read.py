@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from exchange.errors import NotFound
 from exchange.instants import show_id
 from exchange.model import Parcel, indexed
 from exchange.ports import Generation, Kept, Mail
+from exchange.signinglog import Row
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._sqlite_signing import SigningRows
 from exchange.stores._words import STATE, STATES
 
 SCAN: Final = 50_000  # messages looked at for one page of a list
@@ -30,6 +33,7 @@ class Reader:
         self._names: dict[int, str] = {}
         bodies = Bodies(folder / "payloads", self._dictionary)
         self._rows = Rows(connection, bodies, self._text, self._day_of)
+        self._signing = SigningRows(connection, self._text, partial(self._partitions, "day"))
 
     def close(self) -> None:
         """Close the connection."""
@@ -122,6 +126,13 @@ class Reader:
                 }
             )
         return deliveries
+
+    def operations(self, message: int, after: int, before: int, limit: int) -> list[Row]:
+        """Read rows of the signing log: of one message, after a number, or before one."""
+        if message:
+            lines = (line[-1] for line in self._rows.events(message))
+            return self._signing.numbered([number for detail in lines for number in detail.get("operations", ())])
+        return self._signing.after(after, limit) if after or not before else self._signing.before(before, limit)
 
     # -- many ----------------------------------------------------------------------------------------------------
 

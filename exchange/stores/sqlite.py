@@ -20,6 +20,7 @@ from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
 from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
+from exchange.signinglog import Operation, Row
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Connect, Database, connect
@@ -29,6 +30,7 @@ from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rare import Rare
 from exchange.stores._sqlite_read import Reader
 from exchange.stores._sqlite_rows import Rows
+from exchange.stores._sqlite_signing import SigningLog
 
 FILE: Final = "switch.db"
 
@@ -71,7 +73,8 @@ class SqliteStore:
         rows = Rows(self._db.connection, self._db.bodies, self._db.text, self._db.day_of)
         self._answers = Answers(self._db, rows)
         look = Look(self._db, self._keys, rows)
-        hot = Hot(self._db, self._keys, rows, look, self._answers)
+        self._signing = SigningLog(self._db)
+        hot = Hot(self._db, self._keys, rows, look, self._answers, self._signing)
         rare = Rare(self._db, rows, self._answers)
         self._verbs: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
             "receive": hot.receive,
@@ -88,6 +91,7 @@ class SqliteStore:
             "publish": rare.publish,
             "holds": rare.holds,
             "import_parties": rare.parties,
+            "log": self._signing.log,
         }
         with self._db.transaction():
             self._load()
@@ -99,6 +103,7 @@ class SqliteStore:
     def _load(self) -> None:
         self._keys.load()
         self._answers.load()
+        self._signing.load()
 
     def _week(self) -> str:
         return f"key_{self._db.partition('week', self._db.today() // 7)}"
@@ -196,6 +201,10 @@ class SqliteStore:
         """See ``ports.Store``."""
         return self._batcher.ask("import_parties", (parties, actor, reason, at))
 
+    def log(self, operations: Sequence[Operation]) -> Awaitable[Sequence[int]]:
+        """See ``ports.Store``."""
+        return self._batcher.ask("log", operations)
+
     # -- the reading thread --------------------------------------------------------------------------------------
 
     def _read(self, verb: str, *values: Any) -> Awaitable[Any]:
@@ -267,6 +276,12 @@ class SqliteStore:
     def parties(self) -> Awaitable[Sequence[Mapping[str, Any]]]:
         """See ``ports.Archive``."""
         return self._read("parties")
+
+    def operations(
+        self, *, message: int = 0, after: int = 0, before: int = 0, limit: int = 50
+    ) -> Awaitable[Sequence[Row]]:
+        """See ``ports.Archive``."""
+        return self._read("operations", message, after, before, limit)
 
 
 def _reader(folder: Path) -> Reader:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 
 from pydantic import Field
 
-from exchange.ports import Location, Secret, Strict
+from exchange.ports import SM2_ID, Location, Secret, Strict
 
 RETRY_OTHER: Final = "retry_other"  # the device: try another one, and this one later
 FATAL_KEY: Final = "fatal_key"  # this key on this device: somebody must look; other keys go on
@@ -42,7 +42,7 @@ class DeviceSettings(Strict):
 class Session(Protocol):
     """One thread's way to a device."""
 
-    def sign(self, location: str, algorithm: str, data: bytes) -> bytes:
+    def sign(self, location: str, algorithm: str, data: bytes, sm2_id: bytes = SM2_ID) -> bytes:
         """Sign as ``ports.Token.sign`` has it. Raises DeviceFault."""
 
     def public_key(self, location: str) -> bytes:

@@ -5,7 +5,7 @@ included, so that a PIN is in no argument and no environment. Then come jobs, ma
 
     -> {"kind": "pkcs11", "settings": {...}, "pin": "...", "sessions": 4}
     <- {"opened": {"token": "hsm-a", ...}}          or {"fault": "fatal_config", "code": "...", "text": "..."}
-    -> {"id": 1, "do": "sign", "at": "pkcs11:id=%01", "with": "rsa-sha256", "data": BASE64}
+    -> {"id": 1, "do": "sign", "at": "pkcs11:id=%01", "with": "rsa-sha256", "data": BASE64, "as": BASE64}
     <- {"id": 1, "value": BASE64}                   or {"id": 1, "fault": "retry_other", "code": ..., "text": ...}
 
 A fault of the device ends the process once it is told: whoever started this one starts another. So does the end of
@@ -80,7 +80,7 @@ class Worker:
 
 def _done(session: Session, job: dict[str, Any]) -> bytes:
     if job["do"] == "sign":
-        return session.sign(job["at"], job["with"], b64decode(job["data"]))
+        return session.sign(job["at"], job["with"], b64decode(job["data"]), b64decode(job["as"]))
     return session.public_key(job["at"])
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field
 
-from exchange.ports import Location, Strict
+from exchange.ports import SM2_ID, Location, Strict
 from exchange.tokens import sm2
 from exchange.tokens._cryptoki import (
     EC_PARAMS,
@@ -130,12 +130,12 @@ class Signing:
     def __init__(self, session: Cryptoki, token: str, how: Sm2 | None) -> None:
         self._session, self._token, self._sm2 = session, token, how
         self._handles: dict[tuple[int, str], int] = {}
-        self._hash_of: dict[str, sm2.Hasher] = {}
+        self._hash_of: dict[tuple[str, bytes], sm2.Hasher] = {}
 
-    def sign(self, location: str, algorithm: str, data: bytes) -> bytes:
+    def sign(self, location: str, algorithm: str, data: bytes, sm2_id: bytes = SM2_ID) -> bytes:
         """Sign; see ``device.Session``."""
         try:
-            mechanism, ready = self._ready(location, algorithm, data)
+            mechanism, ready = self._ready(location, algorithm, data, sm2_id)
             value = self._sign(location, mechanism, ready)
         except CryptokiError as error:
             raise fault(error) from error
@@ -152,7 +152,7 @@ class Signing:
         self._handles.clear()
         return self._session.sign(self._find(PRIVATE_KEY, location), mechanism, ready)
 
-    def _ready(self, location: str, algorithm: str, data: bytes) -> tuple[int, bytes]:
+    def _ready(self, location: str, algorithm: str, data: bytes, sm2_id: bytes) -> tuple[int, bytes]:
         """Return the mechanism, and what the device must be given."""
         if algorithm in DIGEST_INFO:
             name, head = DIGEST_INFO[algorithm]
@@ -160,13 +160,19 @@ class Signing:
         if algorithm == "ecdsa-sha256":
             return ECDSA, hashlib.sha256(data).digest()
         if algorithm == "sm2-sm3" and self._sm2:
-            return self._sm2.mechanism, data if self._sm2.hashes else self._hasher(location)(data)
+            if not self._sm2.hashes:
+                return self._sm2.mechanism, self._hasher(location, sm2_id)(data)
+            if sm2_id == SM2_ID:
+                return self._sm2.mechanism, data
+            raise DeviceFault(
+                REQUEST, "ID", "this device hashes by itself, with the customary signer's id and no other"
+            )
         raise DeviceFault(REQUEST, "ALGORITHM", f"this device isn't set up for {algorithm!r}")
 
-    def _hasher(self, location: str) -> sm2.Hasher:
-        if location not in self._hash_of:
-            self._hash_of[location] = sm2.Hasher(self._point(location))
-        return self._hash_of[location]
+    def _hasher(self, location: str, sm2_id: bytes) -> sm2.Hasher:
+        if (location, sm2_id) not in self._hash_of:
+            self._hash_of[location, sm2_id] = sm2.Hasher(self._point(location), sm2_id)
+        return self._hash_of[location, sm2_id]
 
     def public_key(self, location: str) -> bytes:
         """Return the public half; see ``device.Session``."""

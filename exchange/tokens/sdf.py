@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field
 
-from exchange.ports import Location
+from exchange.ports import SM2_ID, Location
 from exchange.tokens import sm2
 from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault, DeviceSettings
 from exchange.tokens.pkcs11 import DIGEST_INFO
@@ -105,32 +105,32 @@ class Signing:
     def __init__(self, library: Any, session: Any, settings: SdfSettings, pin: str) -> None:
         self._library, self._session, self._settings, self._pin = library, session, settings, pin
         self._allowed: set[int] = set()
-        self._hashers: dict[int, sm2.Hasher] = {}
+        self._hashers: dict[tuple[int, bytes], sm2.Hasher] = {}
 
-    def sign(self, location: str, algorithm: str, data: bytes) -> bytes:
+    def sign(self, location: str, algorithm: str, data: bytes, sm2_id: bytes = SM2_ID) -> bytes:
         """Sign; see ``device.Session``."""
         index = _index(location)
-        sign = self._signer(algorithm)
+        sign = self._signer(algorithm, sm2_id)
         if index not in self._allowed and self._settings.access == "pin":
             pin = self._pin.encode()
             call(self._library, "SDF_GetPrivateKeyAccessRight", self._session, index, pin, len(pin))
             self._allowed.add(index)
         return sign(index, data)
 
-    def _signer(self, algorithm: str) -> Callable[[int, bytes], bytes]:
+    def _signer(self, algorithm: str, sm2_id: bytes) -> Callable[[int, bytes], bytes]:
         if algorithm == "sm2-sm3":
-            return self._sm2
+            return lambda index, data: self._sm2(index, data, sm2_id)
         if algorithm in DIGEST_INFO:
             name, head = DIGEST_INFO[algorithm]
             return lambda index, data: self._rsa(index, head + hashlib.new(name, data).digest())
         raise DeviceFault(REQUEST, "ALGORITHM", f"a device of this kind has no {algorithm!r}")
 
-    def _sm2(self, index: int, data: bytes) -> bytes:
-        if index not in self._hashers:
-            self._hashers[index] = sm2.Hasher(self._point(index))
+    def _sm2(self, index: int, data: bytes, sm2_id: bytes) -> bytes:
+        if (index, sm2_id) not in self._hashers:
+            self._hashers[index, sm2_id] = sm2.Hasher(self._point(index), sm2_id)
         width = self._settings.ecc_bytes
         out = ctypes.create_string_buffer(2 * width)
-        stand_in = self._hashers[index](data)
+        stand_in = self._hashers[index, sm2_id](data)
         call(self._library, "SDF_InternalSign_ECC", self._session, index, stand_in, len(stand_in), out)
         return out.raw[width - _HALF : width] + out.raw[2 * width - _HALF :]
 

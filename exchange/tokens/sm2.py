@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SM3, Hash
 
 from exchange.errors import TokenError
+from exchange.ports import SM2_ID
 
-USER_ID: Final = b"1234567812345678"  # GM/T 0009, 10: the signer's id where the parties agreed on no other
+USER_ID: Final = SM2_ID
 _HALF: Final = 32  # bytes of r, and of s, on any 256-bit curve
 
 _LIBRARY: Final = "libcrypto.so.3"
@@ -102,12 +103,14 @@ def sm3(data: bytes) -> bytes:
 
 
 def raw_signature(der: bytes) -> bytes:
-    """Turn a DER signature of a 256-bit curve into ``r || s``, each padded to 32 bytes.
+    """Turn a DER signature of a 256-bit curve into ``r || s``, each padded to 32 bytes. Raises ValueError.
 
     >>> raw_signature(der_signature(bytes(range(64)))) == bytes(range(64))
     True
     """
     r, s = decode_dss_signature(der)
+    if not 0 <= min(r, s) <= max(r, s) < 1 << 8 * _HALF:
+        raise ValueError("r and s of a 256-bit curve have 32 bytes each")
     return r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
 
 

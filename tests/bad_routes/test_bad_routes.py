@@ -14,12 +14,13 @@ from exchange import routesfile
 from exchange.errors import ConfigurationError
 from exchange.model import MessageType
 from exchange.routesfile import Known
+from exchange.signing.profiles import PROFILES, Profiles
 
 HERE = Path(__file__).parent
 KNOWN = Known(
     types={name: MessageType(name, "xml") for name in ("CEB311Message", "CEB411Message")},
     fields={"CEB311Message": ["customsCode", "appType"], "CEB411Message": ["appType"]},
-    profiles=["ceb-sm2", "rsa-sha256"],
+    profiles=Profiles([PROFILES["ceb-sm2"], PROFILES["rsa-sha256"]]),
     keys=["ent1", "platform"],
 )
 

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exchange.errors import ConfigurationError, NotFound, TokenError
-from exchange.ports import Job
+from exchange.ports import Job, Signature
 from exchange.signing import certificates, devices
 from exchange.signing.devices import Devices
 from tests import hsm, pki
@@ -46,8 +46,8 @@ def token_of(pair: tuple[hsm.SdfDevice, hsm.SdfDevice], **more: Any) -> Devices:
 
 
 def stands(job: Job, value: Any) -> bool:
-    assert isinstance(value, bytes), value
-    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value, job.data)
+    assert isinstance(value, Signature), value
+    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value.value, job.data)
 
 
 @pytest.mark.parametrize(

@@ -373,7 +373,7 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: 
         newer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     newer.close()
     before = contents(tmp_path)
-    with pytest.raises(StoreError, match=r"SWX-6070 .* newer switch .* 99, this one knows 2.* backup"):
+    with pytest.raises(StoreError, match=r"SWX-6070 .* newer switch .* 99, this one knows \d+.* backup"):
         async with opened(tmp_path):
             pass
     assert contents(tmp_path) == before

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from exchange.errors import ConfigurationError, TokenError
-from exchange.ports import Job, Secret, Token
+from exchange.ports import SM2_ID, Job, Secret, Signature, Token
 from exchange.signing import certificates
 from exchange.tokens.software import KeyFile, KeyFiles, Software
 from tests import hsm, pki
@@ -52,9 +52,9 @@ def token(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     LOOP.run_until_complete(token.close())
 
 
-def signed(job: Job, value: bytes | Exception) -> bool:
-    assert isinstance(value, bytes), value
-    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value, job.data)
+def signed(job: Job, value: Signature | Exception) -> bool:
+    assert isinstance(value, Signature), value
+    return certificates.signed_by(certificates.read(pki.der(job.key)), job.algorithm, value.value, job.data)
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
@@ -62,8 +62,18 @@ async def test_a_signature_is_the_keys_own_in_the_encoding_of_the_port(token: To
     job = Job(KEYS[algorithm], algorithm, b"canonical SignedInfo")
     [value] = await token.sign([job])
     assert signed(job, value)
-    assert isinstance(value, bytes)
-    assert len(value) == (256 if algorithm.startswith("rsa") else 64)
+    assert isinstance(value, Signature)
+    assert len(value.value) == (256 if algorithm.startswith("rsa") else 64)
+
+
+async def test_the_signers_id_of_a_job_is_part_of_what_is_signed(token: Token) -> None:
+    certificate = certificates.read(pki.der("sm2"))
+    for sm2_id in (b"ALICE123@YAHOO.COM", SM2_ID, b"ALICE123@YAHOO.COM"):
+        [value] = await token.sign([Job("sm2", "sm2-sm3", b"data", sm2_id)])
+        assert isinstance(value, Signature), value
+        assert certificates.signed_by(certificate, "sm2-sm3", value.value, b"data", sm2_id)
+        other = SM2_ID if sm2_id != SM2_ID else b"BOB"
+        assert not certificates.signed_by(certificate, "sm2-sm3", value.value, b"data", other)
 
 
 def test_the_certificate_of_a_key_is_known(token: Token) -> None:

@@ -77,6 +77,13 @@ def test_what_is_sent_twice_is_the_same_bytes_under_the_same_id(lives: list[dict
         assert [id for id, digests in bytes_of.items() if len(digests) > 1] == [], life["point"]
 
 
+def test_each_order_that_left_has_one_row_in_the_signing_log_and_the_log_is_whole(lives: list[dict[str, Any]]) -> None:
+    for life in lives:
+        sent = {id.partition(".")[0] for id, _, _ in life["sent"]["customs-queue"]}
+        assert sorted(life["signed"]) == sorted(sent), life["point"]
+        assert life["chain_broken"] == 0, life["point"]
+
+
 def test_every_receipt_comes_home_and_no_order_is_answered_twice_differently(lives: list[dict[str, Any]]) -> None:
     homes = {"ent1-box": {"answer-order-1", "answer-order-2"}, "ent2-box": {"early"}}
     for life in lives:

@@ -27,7 +27,8 @@ from exchange.model import Endpoint, Finding, Parcel
 from exchange.observability import recorded
 from exchange.ports import microseconds
 from exchange.sending import Sending
-from exchange.signing.profiles import PROFILES
+from exchange.signing.service import SigningService
+from exchange.signinglog import check
 from exchange.stores import _sqlite_base
 from exchange.stores.sqlite import SqliteStore
 from exchange.switch import Switch
@@ -113,12 +114,12 @@ async def live(folder: Path, points: Points) -> dict[str, Any]:
     peers = Peers(folder, points)
     log, events = recorded()
     sending = Sending(store, {"memory": peers}, now=microseconds, log=log, meter=Silent())
-    token = Software(KeyFiles(folder=KEYS))
+    signing = SigningService(Software(KeyFiles(folder=KEYS)), microseconds, log, store.log)
     switch = Switch(
-        store, TYPES, token, sending, explain, now=microseconds, log=log, meter=Silent()
+        store, TYPES, signing, sending, explain, now=microseconds, log=log, meter=Silent()
     )  # fmt: skip
     backlog = await store.open()
-    known = routesfile.Known(TYPES.types, {}, tuple(PROFILES))
+    known = routesfile.Known(TYPES.types, {})
     table, _ = routesfile.load(f"{routesfile.MARK}routes.yaml\n{ROUTES}", folder, known=known, generation=1)
     table.kinds["memory"] = Peers  # type: ignore[index]
     switch.table = sending.table = table
@@ -173,7 +174,10 @@ async def _verdict(store: Any, peers: Peers, acknowledged: Paper, events: list[d
     messages = {head["id"]: head for head in await store.messages(limit=1000)}
     lives = {fact["name"]: messages[fact["id"]]["state"] for fact in acknowledged.read()}
     sent = {e: peers.paper(e).read() for e in ("customs-queue", "ent1-box", "ent2-box")}
+    log = await store.operations(after=0, limit=1000)
     return {
+        "signed": [row.operation.job for row in log],
+        "chain_broken": check(log).broken,
         "lives": lives,
         "states": sorted(head["state"] for head in messages.values()),
         "sent": {e: [(f["id"], f["name"], f["digest"]) for f in facts] for e, facts in sent.items()},

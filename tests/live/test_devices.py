@@ -12,7 +12,7 @@ import orjson
 import pytest
 from lxml import etree
 
-from exchange.signing.profiles import named
+from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import verify
 from tests import hsm, pki
 from tests.live.installation import Installation, drain
@@ -91,4 +91,4 @@ def _all_signed(switch: Installation, load: Load, unsigned: dict[bytes, str]) ->
     for [body] in arrived.values():
         tree: Any = etree.fromstring(body)
         at = time.time_ns() // 1000
-        verify(tree, profiles=[named("ceb-sm2")], certificates=[pki.der("sm2")], at=at)
+        verify(tree, profiles=[PROFILES.named("ceb-sm2")], certificates=[pki.der("sm2")], at=at)

@@ -89,10 +89,13 @@ def test_an_example_is_a_command_that_can_be_run(line: str, home: Path) -> None:
         context, command = click.Context(switchctl, info_name="switchctl"), switchctl
         while isinstance(command, click.Group):
             opened = command.make_context(command.name, words, parent=context)
+            if command.invoke_without_command and not opened._protected_args:
+                break
             name, found, words = command.resolve_command(opened, [*opened._protected_args, *opened.args])
             assert found is not None, name
             context, command = opened, found  # type: ignore[assignment]
-        command.make_context(command.name, words, parent=context).close()
+        else:
+            command.make_context(command.name, words, parent=context).close()
 
 
 def test_a_typo_is_answered_with_what_may_have_been_meant() -> None:

@@ -37,6 +37,12 @@ HEAD = {
     "digest": "00", "name": "order.xml", "keys": [{"guid": "G-1", "order": "E/ORDER-7"}, {"guid": "G-2"}],
 }  # fmt: skip
 DEVICE = {"device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "refused_keys": []}
+SIGNING = {
+    "token": "software", "production": False, "waiting": 1, "with_token": 2, "window": 32, "oldest_seconds": 0.5,
+    "trouble": {}, "parties_waiting": 1, "last_number": 7, "last_at": HEAD["at"], "lately": 7, "lately_failed": 0,
+    "per_second": 9.5, "p50_ms": 0.5, "p95_ms": 0.8, "p99_ms": None,
+}  # fmt: skip
+ROW = {"number": 7, "at": HEAD["at"], "job": "20261122-42", "party": "ENT1", "key": "shop", "device": "hsm-a"}
 AUTHORITY = {"authority": "e-port", "kind": "crl", "name": "CN=x", "number": "7", "days": 3.5, "state": "good"}
 CHECKED = {"authority": "e-port", "serial": "01", "stands": True, "chain": ["CN=x"], "code": "", "en": "", "zh": ""}
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
@@ -60,6 +66,10 @@ ANSWERS: dict[str, Any] = {
     "hsm.status": [DEVICE],
     "hsm.selftest": [{"device": "hsm-a", "key": "rsa", "stands": True, "milliseconds": 1.5}],
     "hsm.open": [DEVICE],
+    "sign.status": SIGNING,
+    "sign.queue": [{"party": "ENT1", "depth": 7}],
+    "sign.log": [ROW],
+    "sign.test": {"profile": "ceb-sm2", "key": "shop", "stands": True},
     "trust.list": [AUTHORITY],
     "trust.check": [CHECKED],
     "trust.import": [AUTHORITY],
@@ -73,9 +83,6 @@ ANSWERS: dict[str, Any] = {
 }
 
 
-VERBS = Control(None)._verbs  # type: ignore[arg-type]
-
-
 class Stub:
     """Answers like the switch, notes what it was asked, and takes only what the switch would take."""
 
@@ -85,7 +92,7 @@ class Stub:
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
         whole = dict(arguments) | ({"actor": actor} if verb in NEED_REASON else {})
-        inspect.signature(VERBS[verb]).bind(**whole)
+        inspect.signature(Control(Any)._verbs[verb]).bind(**whole)  # type: ignore[arg-type]
         self.asked.append((verb, dict(arguments)))
         if self.error is not None:
             raise self.error
@@ -124,6 +131,10 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "hsm status": ("hsm.status", {}),
     "hsm selftest": ("hsm.selftest", {}),
     "hsm open hsm-a --reason why": ("hsm.open", {"device": "hsm-a", "reason": "why"}),
+    "sign status": ("sign.status", {}),
+    "sign queue": ("sign.queue", {}),
+    "sign log --device hsm-a --failed": ("sign.log", {"device": "hsm-a", "failed": True, "limit": 50}),
+    "sign test --profile ceb-sm2 --key shop": ("sign.test", {"profile": "ceb-sm2", "key": "shop"}),
     "trust list": ("trust.list", {}),
     "trust check order.xml --authority e-port": ("trust.check", {"authority": "e-port"}),
     "trust crl import order.xml --reason why": ("trust.import", {"authority": "", "reason": "why"}),

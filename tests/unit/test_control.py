@@ -30,6 +30,10 @@ BAD: dict[str, Mapping[str, Any]] = {
     "hsm.status": {"of": "hsm-a"},
     "hsm.selftest": {"of": "hsm-a"},
     "hsm.open": {},
+    "sign.status": {"of": "ENT1"},
+    "sign.queue": {"of": "ENT1"},
+    "sign.log": {"of": "ENT1"},
+    "sign.test": {"profile": "ceb-sm2"},
     "trust.list": {"of": "e-port"},
     "trust.check": {},
     "trust.import": {},
@@ -68,12 +72,14 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
-    looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest", "trust.list", "trust.check"}
+    looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
+    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check"}
     assert set(BAD) - looking == NEED_REASON
 
 
 def test_the_verbs_say_what_they_do() -> None:
-    assert all(verb.__doc__ for verb in Control(None)._verbs.values())  # type: ignore[arg-type]
+    verbs = Control(Any)._verbs  # type: ignore[arg-type]
+    assert all(verb.__doc__ for verb in verbs.values())
 
 
 async def test_a_verb_that_is_none_is_not_found(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from exchange.errors import BadSignature
 from exchange.instants import SECOND
 from exchange.intake import examine
 from exchange.model import Agreement, Arrival, Parcel, Party
+from exchange.ports import Signature
 from exchange.routing import RoutingTable
 from exchange.signing import certificates, revocation, trust
 from exchange.signing.profiles import PROFILES
@@ -37,8 +38,8 @@ async def signed(world: str, key: str) -> bytes:
     """Sign an inventory with a key of a world."""
     prepared = prepare(inventory(1), PROFILES[NAMES[world]], chains.der(world, key))
     [value] = await Software(KeyFiles(folder=chains.shared() / world)).sign([prepared.job(key)])
-    assert isinstance(value, bytes), value
-    return assemble(inventory(1), prepared, value)
+    assert isinstance(value, Signature), value
+    return assemble(inventory(1), prepared, value.value)
 
 
 @functools.cache

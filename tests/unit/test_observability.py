@@ -184,6 +184,16 @@ def test_seventy_thousand_endpoints_are_two_hundred_and_the_rest() -> None:
     assert shown["switch_queue_oldest_age_seconds{endpoint=other}"] == 69_999
 
 
+def test_what_waits_to_be_signed_is_shown_by_party_with_the_age_of_the_oldest_and_the_keys_that_fail() -> None:
+    waiting = {f"party{n}": 300 - n for n in range(201)}
+    probes = {"unsigned": lambda: waiting, "unsigned_seconds": lambda: 2.5, "unable": lambda: 3}
+    shown = samples(metrics_with(**probes))
+    assert shown["switch_signing_queue_depth{party=party0}"] == 300
+    assert shown["switch_signing_queue_depth{party=other}"] == 100
+    assert shown["switch_signing_oldest_age_seconds"] == 2.5
+    assert shown["switch_signing_keys_unable"] == 3
+
+
 def test_missing_receipts_are_shown_by_party_and_stage() -> None:
     missing = {(f"party{n}", "last"): 1 for n in range(300)} | {("CUSTOMS", "port"): 12}
     shown = samples(metrics_with(missing=lambda: missing))

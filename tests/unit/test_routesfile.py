@@ -53,7 +53,6 @@ CUSTOMS = {"code": "CUSTOMS", "role": "customs"}
 KNOWN = Known(
     types={"CEB311Message": MessageType("CEB311Message", "xml")},
     fields={"CEB311Message": ["customsCode", "appType"]},
-    profiles=["ceb-sm2"],
     keys=["ent1", "platform"],
 )
 

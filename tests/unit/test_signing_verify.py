@@ -13,7 +13,7 @@ from lxml import etree
 
 from exchange.errors import BadSignature, ConfigurationError, Rejected, Unreadable
 from exchange.instants import SECOND
-from exchange.signing.profiles import PROFILES, accepted
+from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import verify
 from exchange.tokens.sm2 import der_signature
 from tests import pki
@@ -38,14 +38,16 @@ def test_an_agreement_without_profiles_accepts_every_known_one_and_one_with_only
     assert verified(sealed("rsa-sha256"), profiles=("rsa-sha256", "ceb-sm2"))
     assert code_of(sealed("rsa-sha256"), profiles=("ecdsa-sha256",)) == "SWX-1037"
     with pytest.raises(ConfigurationError, match="did you mean ceb-sm2"):
-        accepted(("ceb-sm",))
+        PROFILES.accepted(("ceb-sm",))
 
 
 def test_a_parsed_root_serves_as_well_and_stays_as_it_is() -> None:
     root = etree.fromstring(sealed())
     before = etree.tostring(root)
     certificates = [pki.der("p256")]
-    assert verify(root, profiles=accepted(()), certificates=certificates, at=now()).signed == canonical(MESSAGE)
+    assert verify(root, profiles=PROFILES.accepted(()), certificates=certificates, at=now()).signed == canonical(
+        MESSAGE
+    )
     assert etree.tostring(root) == before
 
 
@@ -120,7 +122,7 @@ def test_a_certificate_that_can_not_be_read_is_the_administrators_fault() -> Non
         part(root, "KeyInfo").remove(part(root, "X509Data"))
 
     with pytest.raises(ConfigurationError, match="SWX-4060"):
-        verify(edited(sealed(), only_name), profiles=accepted(()), certificates=[b"no DER"], at=now())
+        verify(edited(sealed(), only_name), profiles=PROFILES.accepted(()), certificates=[b"no DER"], at=now())
 
 
 # -- what was changed --------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from lxml import etree
 from exchange import catalogue
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND
-from exchange.signing.profiles import named
+from exchange.ports import Signature
+from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import assemble, prepare
 from exchange.tokens.software import KeyFiles, Software
 from simulators import _authority_rules
@@ -276,10 +277,10 @@ def der(folder: Path, name: str) -> bytes:
 
 async def signed(folder: Path, key: str, profile: str) -> bytes:
     body = re.sub(rb"\s*<ds:Signature.*</ds:Signature>", b"", sample("CEB621Message"), flags=re.DOTALL)
-    prepared = prepare(body, named(profile), der(folder, key))
+    prepared = prepare(body, PROFILES.named(profile), der(folder, key))
     (value,) = await Software(KeyFiles(folder=folder)).sign([prepared.job(key)])
-    assert isinstance(value, bytes)
-    return assemble(body, prepared, value)
+    assert isinstance(value, Signature)
+    return assemble(body, prepared, value.value)
 
 
 @pytest.fixture(scope="module")

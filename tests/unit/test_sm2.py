@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.errors import TokenError
-from exchange.tokens import sm2
+from exchange.tokens import pkcs11, sm2
+from exchange.tokens.device import REQUEST, DeviceFault
 from tests import pki
 from tests.sealing import MESSAGE, code_of, require, sealed, verified
 
@@ -191,3 +192,10 @@ def test_without_sm2_its_profiles_are_refused_clearly_and_the_others_work() -> N
         assert "不支持 SM2" in refused.value.zh
     assert code_of(MESSAGE) == "SWX-1031"
     assert verified(sealed("ecdsa-sha256"))
+
+
+def test_a_device_that_hashes_by_itself_is_not_given_another_id() -> None:
+    session = pkcs11.Signing(object(), "hsm-a", pkcs11.Sm2(mechanism=0x80000001, hashes=True))  # type: ignore[arg-type]
+    with pytest.raises(DeviceFault, match="customary signer's id") as refused:
+        session.sign("pkcs11:id=%01", "sm2-sm3", b"data", OTHER_ID)
+    assert refused.value.kind == REQUEST

@@ -110,7 +110,7 @@ async def test_what_is_released_while_the_disk_fails_is_decided_once_it_is_back(
 
 def out_of_order(house: House, monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """Let the token refuse as long as the list returned isn't empty; each refusal takes one away."""
-    token: Any = house.switch._token
+    token: Any = house.switch.signing.token
     sign = token.sign
     refusals: list[Exception] = [TokenError("the device is locked", "密码设备已锁定") for _ in range(3)]
 

@@ -1,4 +1,4 @@
-"""What ``switchctl trust`` does in a running switch: authorities, their certificates and revocation lists."""
+"""``trust ...``: authorities, their certificates and revocation lists."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ NEED_REASON: Final = ("trust.import", "trust.fetch")
 Row = dict[str, Any]
 
 
-def verbs(daemon: Daemon) -> dict[str, Callable[..., Awaitable[Any]]]:
-    """Return the verbs by name."""
-    trust = _Trust(daemon)
-    return {
-        "trust.list": trust.rows,
-        "trust.check": trust.check,
-        "trust.import": trust.import_list,
-        "trust.fetch": trust.fetch,
-    }
+class Trust:
+    """The verbs."""
 
-
-class _Trust:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+
+    def verbs(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """Return the verbs by name."""
+        return {
+            "trust.list": self.rows,
+            "trust.check": self.check,
+            "trust.import": self.import_list,
+            "trust.fetch": self.fetch,
+        }
 
     async def rows(self) -> list[Row]:
         """List authorities with their certificates, revocation lists, and what could not be fetched."""

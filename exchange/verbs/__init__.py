@@ -1,0 +1,1 @@
+"""What switchctl does that needs a room of its own: verbs of the control socket, by subject."""
