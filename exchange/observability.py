@@ -36,6 +36,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 from exchange.asgi import App
 from exchange.instants import SECOND, Instant, show_instant
 from exchange.ports import microseconds
+from exchange.signing.expiry import Expiring
 
 __all__ = ["Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]
 
@@ -220,6 +221,7 @@ class Probes:
     unsigned: Callable[[], Mapping[str, int]] = dict  # party -> what of it waits to be signed
     unsigned_seconds: Callable[[], float] = float  # how long the oldest of that waits
     unable: Callable[[], int] = int  # keys that the token can't sign with just now
+    expiring: Callable[[], Sequence[Expiring]] = tuple  # certificates and revocation lists, the soonest first
     generation: Callable[[], int] = int  # of the routing table in force
     intake_open: Callable[[], bool] = bool
     now: Callable[[], Instant] = microseconds
@@ -321,6 +323,10 @@ class Metrics:
         yield GaugeMetricFamily("switch_signing_keys_unable", "Keys that can't be signed with just now", unable)
         missing = Counter(self._probes.missing()).most_common()
         yield _gauge("switch_receipts_missing", "Receipts past their deadline", ["party", "stage"], missing, sum)
+
+        days = [((one.kind, one.owner, one.name), one.days(now)) for one in self._probes.expiring()[:_SHOWN]]
+        text = "Days that a certificate, or a revocation list, is still good for"
+        yield _gauge("switch_certificate_expires_days", text, ["kind", "owner", "serial"], days, min)
 
     def _condition(self) -> Iterator[Metric]:
         probes = self._probes

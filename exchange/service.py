@@ -32,6 +32,7 @@ from exchange.signing._api_settings import ApiSettings
 from exchange.signing.api import SigningApi
 from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
+from exchange.trusting import Trusting
 
 ACTOR: Final = "switchd"
 FULL = StoreError(
@@ -60,6 +61,7 @@ class Daemon:
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
+    trusting: Trusting = field(init=False)
     signing: SigningService = field(init=False)
     api: SigningApi | None = None
     metrics: Metrics = field(init=False)
@@ -74,6 +76,8 @@ class Daemon:
         settings, self.started_at = self.installation.settings, self.now()
         schemas = catalogue.SCHEMAS, *self.installation.schemas
         self.catalogue = catalogue.load(*schemas)
+        self.trusting = Trusting(self.installation, self.now, self.log)
+        await self.trusting.renew()
         self.token = self.installation.token()
         await self.token.open()
         self._start_metrics()
@@ -127,6 +131,7 @@ class Daemon:
             unable=lambda: len(self.signing.troubles),
             generation=lambda: self.switch.table.generation,
             intake_open=lambda: self.ready and self.switch.refusing is None,
+            expiring=lambda: self.trusting.expiring,
             now=self.now,
             directory=str(self.installation.home),
         )
@@ -150,7 +155,10 @@ class Daemon:
             await self._listen_for_signing(settings.signing.api)
         control = Control(self)
         self.listeners.append(await serve_control(control, self.installation.path(settings.control), self.log))
-        chores = (self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)
+        chores = (
+            *((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)),
+            *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0)),
+        )
         for chore, seconds in chores:
             self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
 
@@ -183,7 +191,8 @@ class Daemon:
         It may refer to *types*; without, to those in force.
         """
         types = types or self.catalogue
-        known = routesfile.Known(types.types, types.business_fields, self.installation.profiles)
+        profiles, trust = self.installation.profiles, self.trusting.authorities
+        known = routesfile.Known(types.types, types.business_fields, profiles, trust=trust)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)
@@ -202,11 +211,15 @@ class Daemon:
         return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
-        """Read schemas and routes anew as they stand, as SIGHUP asks; bad files change nothing but the log."""
+        """Read schemas, authorities and routes anew, as SIGHUP asks; bad files change nothing but the log."""
         try:
             await self.renew_schemas(actor, "reload")
         except Exception as why:
             self.log.error("schemas.refused", problems=_problems(why))
+        try:
+            await self.trusting.renew()
+        except Exception as why:
+            self.log.error("trust.refused", problems=_problems(why))
         try:
             text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
             await self.publish(text, actor, "reload")
@@ -352,6 +365,9 @@ class Daemon:
         forgotten = await self.api.forget() if self.api else 0
         if dropped or forgotten:
             self.log.info("store.retained", days_dropped=dropped, signing_jobs=forgotten)
+
+    async def _look_at_certificates(self) -> None:
+        await self.trusting.look(self.switch.table, self.token)
 
     # -- stop ----------------------------------------------------------------------------------------------------
 

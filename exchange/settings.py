@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from attrs import frozen
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from exchange import plugins
 from exchange.errors import ConfigurationError
@@ -66,6 +67,42 @@ class LimitSettings(Strict):
     )
 
 
+class ListSettings(Strict):
+    """Where an authority's revocation list comes from: a file or an address."""
+
+    file: Path | None = Field(None, description="DER or PEM, read at start and at SIGHUP; either this or `url`")
+    url: str = Field("", description="`http` or `https`; fetched in the background, the last good list is kept")
+    every_hours: float = Field(24.0, gt=0, description="how often `url` is fetched; after a failure, in ten minutes")
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_fetched(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError("only http and https are fetched; import lists from elsewhere (LDAP) as files")
+        return url
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ListSettings:
+        if bool(self.file) == bool(self.url):
+            raise ValueError("name either 'file' or 'url'")
+        return self
+
+
+class TrustSettings(Strict):
+    """An authority that stands behind certificates."""
+
+    certificates: tuple[Path, ...] = Field(min_length=1, description="PEM or DER files: its roots and intermediates")
+    crl: tuple[ListSettings, ...] = Field(
+        (),
+        description="where its revocation lists come from: rows `{file: PATH}` or `{url: ADDRESS, every_hours: 24}`, "
+        "http or https; lists in LDAP are imported as files",
+    )
+    require_crl: bool = Field(False, description="refuse signers while no list of their issuer is here (SWX-1105)")
+    overdue: Literal["warn", "refuse"] = Field(
+        "warn", description="while a list is overdue, accept signers with a warning and an alarm, or refuse (SWX-1102)"
+    )
+
+
 Folders = Annotated[  # one may stand without brackets
     tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
@@ -87,6 +124,12 @@ class Settings(Strict):
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
+    trust: dict[str, TrustSettings] = Field(
+        default_factory=dict, description="authorities that stand behind certificates, by the name that agreements use"
+    )
+    revocations: Path = Field(
+        Path("var/crl"), description="folder for the revocation lists that were fetched or imported"
+    )
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kind -> its own settings
 
 

@@ -43,6 +43,8 @@ SIGNING = {
     "per_second": 9.5, "p50_ms": 0.5, "p95_ms": 0.8, "p99_ms": None,
 }  # fmt: skip
 ROW = {"number": 7, "at": HEAD["at"], "job": "20261122-42", "party": "ENT1", "key": "shop", "device": "hsm-a"}
+AUTHORITY = {"authority": "e-port", "kind": "crl", "name": "CN=x", "number": "7", "days": 3.5, "state": "good"}
+CHECKED = {"authority": "e-port", "serial": "01", "stands": True, "chain": ["CN=x"], "code": "", "en": "", "zh": ""}
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
 LIFE = HEAD | {
@@ -68,6 +70,10 @@ ANSWERS: dict[str, Any] = {
     "sign.queue": [{"party": "ENT1", "depth": 7}],
     "sign.log": [ROW],
     "sign.test": {"profile": "ceb-sm2", "key": "shop", "stands": True},
+    "trust.list": [AUTHORITY],
+    "trust.check": [CHECKED],
+    "trust.import": [AUTHORITY],
+    "trust.fetch": [{"authority": "e-port", "url": "http://lists.example", "fetched": True, "why": ""}],
     "receipt.list": [HEAD | {"answers": [{"code": "800", "stage": "customs", "outcome": "released"}]}],
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
@@ -129,6 +135,10 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "sign queue": ("sign.queue", {}),
     "sign log --device hsm-a --failed": ("sign.log", {"device": "hsm-a", "failed": True, "limit": 50}),
     "sign test --profile ceb-sm2 --key shop": ("sign.test", {"profile": "ceb-sm2", "key": "shop"}),
+    "trust list": ("trust.list", {}),
+    "trust check order.xml --authority e-port": ("trust.check", {"authority": "e-port"}),
+    "trust crl import order.xml --reason why": ("trust.import", {"authority": "", "reason": "why"}),
+    "trust crl fetch --reason why": ("trust.fetch", {"reason": "why"}),
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),
@@ -150,6 +160,15 @@ async def test_a_verb_asks_the_switch_and_prints_its_answer(line: str, home: Pat
     for asked, given in stub.asked:
         assert asked == verb
         assert arguments.items() <= given.items()
+
+
+async def test_a_certificate_without_a_chain_ends_with_status_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = CHECKED | {"stands": False, "code": "SWX-1100", "en": "it is revoked", "zh": "已吊销"}
+    monkeypatch.setitem(ANSWERS, "trust.check", [wrong])
+    result = await online(home, "--lang", "zh", "trust", "check", "order.xml")
+    assert (result.exit_code, "SWX-1100  已吊销" in result.stdout) == (1, True)
+    monkeypatch.setitem(ANSWERS, "trust.check", [wrong, CHECKED])
+    assert (await online(home, "trust", "check", "order.xml")).exit_code == 0, "one authority is enough"
 
 
 async def test_a_message_list_is_aligned_text_and_may_be_ids_only(home: Path) -> None:

@@ -34,6 +34,10 @@ BAD: dict[str, Mapping[str, Any]] = {
     "sign.queue": {"of": "ENT1"},
     "sign.log": {"of": "ENT1"},
     "sign.test": {"profile": "ceb-sm2"},
+    "trust.list": {"of": "e-port"},
+    "trust.check": {},
+    "trust.import": {},
+    "trust.fetch": {"url": "http://lists.example"},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
@@ -69,7 +73,7 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
     looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
-    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test"}
+    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check"}
     assert set(BAD) - looking == NEED_REASON
 
 
@@ -106,6 +110,7 @@ async def test_status_counts_what_is_open_held_and_failed(tmp_path: Path) -> Non
             "failed": 1,
             "awaiting_receipt": 1,
             "receipts_missing": {},
+            "certificates_expiring": {},
         }
 
 

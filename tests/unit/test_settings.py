@@ -146,6 +146,16 @@ token: {alow_software_keys: true}
             "switchd.yaml:1:9: token.kind: no token is called 'hsm' (known: devices, remote, software)",
         ),
         ("\nadapters:\n  ampq: {}\n", "switchd.yaml:3:3: adapters.ampq: no adapter is called 'ampq', did you mean"),
+        ("trust: {a: {certificates: []}}\n", "switchd.yaml:1:13: trust.a.certificates: must not be empty"),
+        (
+            "trust: {a: {certificates: [x], crl: [{url: 'ldap://x/y'}]}}\n",
+            "switchd.yaml:1:39: trust.a.crl[0].url: only http and https are fetched; import lists from elsewhere",
+        ),
+        (
+            "trust: {a: {certificates: [x], crl: [{every_hours: 1}]}}\n",
+            "switchd.yaml:1:38: trust.a.crl[0]: name either 'file' or 'url'",
+        ),
+        ("trust: {a: {certificates: [x], overdue: hold}}\n", "trust.a.overdue: should be 'warn' or 'refuse'"),
         ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: should be a valid dictionary"),
     ],
 )
