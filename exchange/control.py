@@ -17,6 +17,8 @@ from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
+from exchange.verbs import keys
+from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Control:
             "routes.rollback": self.routes_rollback,
             "schema.reload": self.schema_reload,
             **Signing(daemon).verbs(),
+            **Keys(daemon).verbs(),
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
@@ -89,6 +92,7 @@ class Control:
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
             "receipts_missing": _by_party(daemon.missing),
+            "signing_keys": daemon.custody.about,
         }
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
@@ -286,6 +290,7 @@ NEED_REASON: Final = frozenset(
     [
         *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
         *("routes.publish", "routes.rollback", "schema.reload"),
+        *keys.NEED_REASON,
     ]
 )
 

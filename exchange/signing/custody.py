@@ -28,7 +28,8 @@ class Custody:
     """Holds the ring of keys.
 
     *sections* are those parts of switchd.yaml that two persons agree on, as they are written: ``profiles``, and for a
-    token with keys in files ``token``. Without *dual_control* what is submitted is done at once.
+    token with keys in files ``token``; *judge* raises where one can't be in force. Without *dual_control* what is
+    submitted is done at once.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Custody:
         dual_control: bool = True,
         sections: Mapping[str, Any] | None = None,
         software: bool = False,
+        judge: Callable[[str, Any], Awaitable[None]] | None = None,
     ) -> None:
         self._store, self._token, self._now, self._log = store, token, now, log
         self._dual, self._sections, self.software = dual_control, sections or {}, software
+        self._judge = judge
         self._allowed = software and bool(self._sections.get("token"))
         self.ring = Keyring()
         self.enabled = not dual_control and self._allowed  # keys in files may sign
@@ -170,6 +173,8 @@ class Custody:
     async def _judged(self, proposal: Proposal) -> Sequence[KeyVersion]:
         """Return what a proposal does to keys, or raise why it can't; many rows are read beside the event loop."""
         versions: Sequence[KeyVersion] = await _aside(changes.effect, proposal, self.ring, self._now())
+        if proposal.kind in changes.SECTIONS and self._judge is not None:
+            await self._judge(proposal.kind, orjson.loads(proposal.what))
         if proposal.kind in PROVED:
             await self._prove(versions[0])
         return versions
