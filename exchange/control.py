@@ -18,7 +18,8 @@ from exchange.instants import SECOND, read_id, show_id, show_instant
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
 from exchange.signing import expiry
-from exchange.verbs import trust
+from exchange.verbs import keys, trust
+from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Control:
             "schema.reload": self.schema_reload,
             **Signing(daemon).verbs(),
             **trust.Trust(daemon).verbs(),
+            **Keys(daemon).verbs(),
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:
@@ -93,6 +95,7 @@ class Control:
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
             "receipts_missing": _by_party(daemon.missing),
             "certificates_expiring": expiry.count(daemon.trusting.expiring, now),
+            "signing_keys": daemon.custody.about,
         }
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
@@ -291,6 +294,7 @@ NEED_REASON: Final = frozenset(
         *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
         *("routes.publish", "routes.rollback", "schema.reload"),
         *trust.NEED_REASON,
+        *keys.NEED_REASON,
     ]
 )
 

@@ -30,6 +30,8 @@ from exchange.sending import Sending
 from exchange.settings import Installation
 from exchange.signing._api_settings import ApiSettings
 from exchange.signing.api import SigningApi
+from exchange.signing.custody import Custody
+from exchange.signing.profiles import Profiles
 from exchange.signing.service import SigningService
 from exchange.switch import Limits, Switch
 from exchange.trusting import Trusting
@@ -62,6 +64,8 @@ class Daemon:
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
     trusting: Trusting = field(init=False)
+    custody: Custody = field(init=False)
+    profiles: Profiles = field(init=False)
     signing: SigningService = field(init=False)
     api: SigningApi | None = None
     metrics: Metrics = field(init=False)
@@ -79,7 +83,6 @@ class Daemon:
         self.trusting = Trusting(self.installation, self.now, self.log)
         await self.trusting.renew()
         self.token = self.installation.token()
-        await self.token.open()
         self._start_metrics()
         self.store = plugins.load("stores", settings.store.kind)(
             self.installation.path(settings.store.folder),
@@ -93,7 +96,7 @@ class Daemon:
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
         asked = settings.limits
         limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
-        self.signing = SigningService(self.token, self.now, self.log, self.store.log)
+        self._start_signing()
         self.switch = Switch(
             self.store,
             self.catalogue,
@@ -105,6 +108,9 @@ class Daemon:
             meter=self.metrics,
             limits=limits,
         )
+        await self.custody.open()
+        self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
+        await self.token.open()
         await self._put_in_force(await self._first_table())
         self.switch.held = sending.held = await self.store.holds()
         self.switch.start(backlog.arrivals)
@@ -119,6 +125,14 @@ class Daemon:
             deliveries=backlog.deliveries,
             unknown=backlog.unknown,
         )
+
+    def _start_signing(self) -> None:
+        settings = self.installation.settings
+        self.custody = Custody(
+            self.store, self.token, now=self.now, log=self.log, dual_control=settings.signing.dual_control,
+            sections=self.installation.agreed, software=settings.token.kind == "software", judge=self._judge_section,
+        )  # fmt: skip
+        self.signing = SigningService(self.token, self.now, self.log, self.store.log, self.custody.choose)
 
     def _start_metrics(self) -> None:
         self.pulse = Pulse(self.reactor)
@@ -154,7 +168,8 @@ class Daemon:
         if settings.signing.api:
             await self._listen_for_signing(settings.signing.api)
         control = Control(self)
-        self.listeners.append(await serve_control(control, self.installation.path(settings.control), self.log))
+        path, group = self.installation.path(settings.control), settings.control_group
+        self.listeners.append(await serve_control(control, path, self.log, group))
         chores = (
             *((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)),
             *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0)),
@@ -185,14 +200,15 @@ class Daemon:
         generation: int = 0,
         rows: Sequence[Mapping[str, Any]] = (),
         types: Catalogue | None = None,
+        profiles: Profiles | None = None,
     ) -> tuple[RoutingTable, list[routesfile.Test]]:
         """Build the table of a bundle and of imported parties, *rows* among them. Raises ConfigurationError.
 
-        It may refer to *types*; without, to those in force.
+        It may refer to *types* and *profiles*; without, to those in force.
         """
         types = types or self.catalogue
-        profiles, trust = self.installation.profiles, self.trusting.authorities
-        known = routesfile.Known(types.types, types.business_fields, profiles, trust=trust)
+        trust = self.trusting.authorities
+        known = routesfile.Known(types.types, types.business_fields, profiles or self.profiles, trust=trust)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)
@@ -274,6 +290,18 @@ class Daemon:
         _settle_memory()
         self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
         return changed
+
+    async def _judge_section(self, kind: str, section: Any) -> None:
+        """Raise ConfigurationError where the table in force doesn't go with a section that is to be approved."""
+        if kind == "profiles":
+            (current,) = await self.store.generations(1)
+            await self.check(current.text, profiles=self.installation.profiles_of(section))
+
+    async def renew_profiles(self) -> None:
+        """Sign and verify by the profiles that are in force now."""
+        self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
+        (current,) = await self.store.generations(1)
+        await self._put_in_force(current)
 
     # -- operators -----------------------------------------------------------------------------------------------
 

@@ -5,18 +5,19 @@ Relative paths start at the folder of the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from attrs import frozen
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from exchange import plugins
 from exchange.errors import ConfigurationError
 from exchange.ports import Strict
-from exchange.signing._api_settings import SigningSettings
+from exchange.signing._api_settings import ApiSettings
 from exchange.signing.profiles import PROFILES, ProfileRow, Profiles, mistakes, profile
 from exchange.yamlfile import Document, read
 
@@ -39,6 +40,17 @@ class TokenSettings(Strict):
     kind: str = "software"
     allow_software_keys: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
+
+
+class SigningSettings(Strict):
+    """Who may change what signs, and who may have things signed from outside."""
+
+    dual_control: bool = Field(
+        True,
+        description="keys, software keys and a site's profiles change only when a second person approves; "
+        "`false`, for demonstrations, does at once what one person asks for",
+    )
+    api: ApiSettings | None = Field(None, description="the remote signing API; left out, there is none")
 
 
 class MonitorSettings(Strict):
@@ -114,12 +126,18 @@ class Settings(Strict):
     routes: Path = Path("routes.yaml")
     schemas: Folders = ()  # of a site's own message types, beside ours; of two of the same name the later wins
     control: Path = Path("var/switchctl.sock")
+    control_group: str = Field(
+        "",
+        description="Unix group whose members may use `switchctl`, too; dual control tells persons by their accounts",
+    )
     spool: Path = Path("var/spool")
     store: StoreSettings = StoreSettings()
     token: TokenSettings = TokenSettings()
     signing: SigningSettings = SigningSettings()
     profiles: tuple[ProfileRow, ...] = Field(
-        (), description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md)"
+        (),
+        description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md); "
+        "under dual control in force once approved (`switchctl change submit profiles`)",
     )
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
@@ -131,6 +149,9 @@ class Settings(Strict):
         Path("var/crl"), description="folder for the revocation lists that were fetched or imported"
     )
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kind -> its own settings
+
+
+_ROWS: Final = TypeAdapter(tuple[ProfileRow, ...])
 
 
 @frozen(slots=False)
@@ -153,7 +174,15 @@ class Installation:
     @cached_property
     def profiles(self) -> Profiles:
         """Return the signature profiles of the switch and of the site."""
-        return Profiles([*PROFILES.all, *map(profile, self.settings.profiles)])
+        return _beside_ours(self.settings.profiles)
+
+    def profiles_of(self, rows: Any) -> Profiles:
+        """Return those of the switch, and of a section ``profiles`` as it is written. Raises ConfigurationError."""
+        try:
+            site = _ROWS.validate_python(rows or ())
+        except ValidationError as why:
+            raise ConfigurationError([f"profiles: {error['msg']}" for error in why.errors()]) from None
+        return _beside_ours(site)
 
     def adapter(self, kind: str) -> Any:
         """Return the settings of an adapter kind. Raises ConfigurationError."""
@@ -162,6 +191,13 @@ class Installation:
             return model.model_validate(self.settings.adapters.get(kind, {}), context={"home": self.home})
         except ValidationError as why:
             raise ConfigurationError(self.document.problems(why, model, ("adapters", kind))) from None
+
+    @property
+    def agreed(self) -> dict[str, Any]:
+        """Return the sections that take effect only when two persons agreed on them, as they are written."""
+        written: dict[str, Any] = self.document.data or {}
+        allowed = self.settings.token.kind == "software" and self.settings.token.allow_software_keys
+        return {name: written.get(name) for name in ("profiles", *["token"] * allowed)}
 
     def token(self) -> Any:
         """Return the token, ready to sign. Raises ConfigurationError."""
@@ -175,6 +211,10 @@ class Installation:
         except ValidationError as why:
             problems = self.document.problems(why, token.Settings, ("token", "options"))
             raise ConfigurationError(problems) from None
+
+
+def _beside_ours(rows: Iterable[ProfileRow]) -> Profiles:
+    return Profiles([*PROFILES.all, *map(profile, rows)])
 
 
 def load(path: Path | None) -> Installation:

@@ -53,9 +53,3 @@ class ApiSettings(Allowance):
     timeout_seconds: float = Field(20.0, gt=0, description="that a client is kept waiting for signatures")
     keep_hours: int = Field(48, ge=24, description="that an answer is kept, to be told again")
     clients: Mapping[str, ClientSettings] = Field({}, description="clients by name, beside the parties themselves")
-
-
-class SigningSettings(Strict):
-    """What is special about signing."""
-
-    api: ApiSettings | None = Field(None, description="the remote signing API; left out, there is none")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant
@@ -88,6 +88,36 @@ def from_file(content: bytes) -> tuple[bytes, ...]:
         raise unreadable(f"no certificate can be read here: {error}") from error
 
 
+def public_key(info: bytes) -> Any:
+    """Return the key in a DER SubjectPublicKeyInfo. Raises ConfigurationError; TokenError where it's SM2, as above."""
+    try:
+        return load_der_public_key(info)
+    except (UnsupportedAlgorithm, ValueError):
+        pass
+    try:
+        return sm2.PublicKey.from_der(info)
+    except ValueError as error:
+        raise unreadable(f"a public key is neither RSA, P-256 nor SM2: {error}") from error
+
+
+def same(key: Any, other: Any) -> bool:
+    """Tell whether two public keys are the same one."""
+    if isinstance(key, sm2.PublicKey) and isinstance(other, sm2.PublicKey):
+        return key.matches(other)
+    return bool(key == other)
+
+
+def kind(key: Any) -> str:
+    """Return what kind of key a public key is: rsa, p256 or sm2. Raises ConfigurationError."""
+    if isinstance(key, RSAPublicKey):
+        return "rsa"
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return "p256"
+    if isinstance(key, sm2.PublicKey):
+        return "sm2"
+    raise unreadable("the key is neither RSA, P-256 nor SM2")
+
+
 def unreadable(problem: str) -> ConfigurationError:
     """Return the error of a certificate that can't be read."""
     return ConfigurationError([problem], code="SWX-4060")
@@ -130,8 +160,13 @@ def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: 
 
     An SM2 signature may be DER too. Raises TokenError where the algorithm is SM2 and this system has none.
     """
+    return stands(certificate.key, algorithm, signature, data, sm2_id)
+
+
+def stands(key: Any, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
+    """Tell the same of a public key."""
     try:
-        ALGORITHMS[algorithm][1](certificate.key, signature, data, sm2_id)
+        ALGORITHMS[algorithm][1](key, signature, data, sm2_id)
     except (InvalidSignature, ValueError):
         return False
     return True

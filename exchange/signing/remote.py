@@ -25,7 +25,7 @@ import secrets
 import ssl
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from time import perf_counter
 from typing import Annotated, Any, Final
@@ -37,6 +37,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from exchange.errors import ConfigurationError, ExchangeError, TokenError
 from exchange.ports import SM2_ID, Job, Location, Signature, Strict
+from exchange.register import KeyVersion, learn
 from exchange.signing import certificates
 from exchange.signing._api_requests import MOST
 from exchange.signing._remote_link import FAULTS, Link
@@ -107,6 +108,7 @@ class Remote:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pumping = False
         self._certificate = cache(self._read)
+        self._learned: dict[str, KeyVersion] = {}
 
     async def open(self) -> None:
         """Read the files that TLS needs; connections are made when they are needed. Raises ConfigurationError."""
@@ -131,7 +133,18 @@ class Remote:
         """Return the DER certificate of *key*. Raises TokenError, ConfigurationError."""
         return self._certificate(key).der
 
+    def learn(self, keys: Iterable[KeyVersion]) -> None:
+        """See ``register.Learner``; a version's place, ``remote``, is its name there, which is its id unless said."""
+        learn(self._learned, keys)
+        self._certificate.cache_clear()
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the keys that the settings name."""
+        return sorted(self._settings.keys)
+
     def _read(self, key: str) -> Certificate:
+        if key in self._learned:
+            return certificates.read(self._learned[key].certificate)
         known = self._settings.keys.get(key)
         if known is None:
             raise TokenError(
@@ -216,7 +229,8 @@ class Remote:
         return []
 
     def _item(self, number: int, job: Job) -> dict[str, str]:
-        name = self._settings.keys[job.key].name or job.key
+        learned = self._learned.get(job.key)
+        name = (learned.places.get("remote") if learned else self._settings.keys[job.key].name) or job.key
         more = {"sm2_id": b64encode(job.sm2_id).decode()} if job.sm2_id != SM2_ID else {}
         data = b64encode(job.data).decode()
         return {"id": str(number), "key": name, "algorithm": job.algorithm, "data": data, **more}

@@ -15,8 +15,10 @@ from exchange.errors import NotFound
 from exchange.instants import show_id
 from exchange.model import Parcel, indexed
 from exchange.ports import Generation, Kept, Mail
+from exchange.register import KeyVersion, Proposal
 from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Row
+from exchange.stores import _sqlite_register
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_jobs import JobRows
 from exchange.stores._sqlite_keys import key_hash
@@ -283,6 +285,18 @@ class Reader:
     def parties(self) -> list[Mapping[str, Any]]:
         """Read the parties that were imported."""
         return [orjson.loads(body) for (body,) in self._all("SELECT body FROM party ORDER BY code")]
+
+    def proposals(self, limit: int) -> list[Proposal]:
+        """List proposals, newest first."""
+        return _sqlite_register.proposals(self._connection, limit)
+
+    def proposal(self, number: int) -> Proposal:
+        """Read one proposal."""
+        return _sqlite_register.proposal(self._connection, number)
+
+    def signing_keys(self) -> list[KeyVersion]:
+        """Read every version of every key."""
+        return _sqlite_register.keys(self._connection)
 
 
 def _closed(number: int, journal: Sequence[Mapping[str, Any]]) -> str:

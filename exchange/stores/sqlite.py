@@ -20,6 +20,7 @@ from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
 from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
+from exchange.register import KeyVersion, Proposal
 from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Operation, Row
 from exchange.stores._batch import Batcher, Request
@@ -31,6 +32,7 @@ from exchange.stores._sqlite_keys import KeyIndex
 from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rare import Rare
 from exchange.stores._sqlite_read import Reader
+from exchange.stores._sqlite_register import Keeping
 from exchange.stores._sqlite_rows import Rows
 from exchange.stores._sqlite_signing import SigningLog
 
@@ -98,6 +100,7 @@ class SqliteStore:
             "open_job": jobs.open,
             "finish_job": jobs.finish,
             "forget_jobs": jobs.forget,
+            "record": Keeping(self._db.connection).record,
         }
         with self._db.transaction():
             self._load()
@@ -223,6 +226,10 @@ class SqliteStore:
         """See ``signingjobs.Jobs``."""
         return self._batcher.ask("forget_jobs", before)
 
+    def record(self, proposal: Proposal, keys: Sequence[KeyVersion] = ()) -> Awaitable[Proposal]:
+        """See ``register.Register``."""
+        return self._batcher.ask("record", (proposal, keys))
+
     # -- the reading thread --------------------------------------------------------------------------------------
 
     def _read(self, verb: str, *values: Any) -> Awaitable[Any]:
@@ -312,6 +319,18 @@ class SqliteStore:
     def waiting_jobs(self, since: Instant) -> Awaitable[Waiting]:
         """See ``signingjobs.Jobs``."""
         return self._read("waiting_jobs", since)
+
+    def proposals(self, limit: int = 50) -> Awaitable[Sequence[Proposal]]:
+        """See ``register.Register``."""
+        return self._read("proposals", limit)
+
+    def proposal(self, number: int) -> Awaitable[Proposal]:
+        """See ``register.Register``."""
+        return self._read("proposal", number)
+
+    def signing_keys(self) -> Awaitable[Sequence[KeyVersion]]:
+        """See ``register.Register``."""
+        return self._read("signing_keys")
 
 
 def _reader(folder: Path) -> Reader:

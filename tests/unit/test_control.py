@@ -43,6 +43,14 @@ BAD: dict[str, Mapping[str, Any]] = {
     "routes.current": {"number": 1},
     "routes.rollback": {},
     "schema.reload": {"folder": "types"},
+    "key.list": {"states": "active"},
+    "key.show": {},
+    "key.csr": {"name": "p256"},
+    "change.submit": {"subject": "p256/1"},
+    "change.list": {"states": "submitted"},
+    "change.show": {},
+    "change.approve": {},
+    "change.reject": {},
 }
 
 
@@ -74,6 +82,7 @@ def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
     looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
     looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check"}
+    looking |= {"key.list", "key.show", "key.csr", "change.list", "change.show"}
     assert set(BAD) - looking == NEED_REASON
 
 
@@ -111,6 +120,7 @@ async def test_status_counts_what_is_open_held_and_failed(tmp_path: Path) -> Non
             "awaiting_receipt": 1,
             "receipts_missing": {},
             "certificates_expiring": {},
+            "signing_keys": "in files: non-production",
         }
 
 
