@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant
@@ -119,13 +119,37 @@ def fits(certificate: Certificate, algorithm: str) -> bool:
     return isinstance(certificate.key, ALGORITHMS[algorithm][0])
 
 
-def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
-    """Tell whether *signature*, in the encoding of ``ports.Token.sign``, is the certificate's key's over *data*.
+def public_key(info: bytes) -> Any:
+    """Return the key of a DER SubjectPublicKeyInfo. Raises ValueError where it is neither RSA, P-256 nor SM2."""
+    try:
+        return load_der_public_key(info)
+    except UnsupportedAlgorithm:
+        return sm2.PublicKey.from_der(info)
+
+
+def belongs(certificate: Certificate, info: bytes) -> bool:
+    """Tell whether a DER SubjectPublicKeyInfo is that of the certificate's key."""
+    try:
+        key, other = certificate.key, public_key(info)
+    except ValueError:
+        return False
+    if isinstance(key, sm2.PublicKey):
+        return isinstance(other, sm2.PublicKey) and key.matches(other)
+    return bool(key == other)
+
+
+def verifies(key: Any, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
+    """Tell whether *signature*, in the encoding of ``ports.Token.sign``, is a public key's over *data*.
 
     An SM2 signature may be DER too. Raises TokenError where the algorithm is SM2 and this system has none.
     """
     try:
-        ALGORITHMS[algorithm][1](certificate.key, signature, data, sm2_id)
+        ALGORITHMS[algorithm][1](key, signature, data, sm2_id)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
+    """Tell whether *signature* is the certificate's key's over *data*; see ``verifies``."""
+    return verifies(certificate.key, algorithm, signature, data, sm2_id)
