@@ -34,6 +34,7 @@ BAD: dict[str, Mapping[str, Any]] = {
     "sign.queue": {"of": "ENT1"},
     "sign.log": {"of": "ENT1"},
     "sign.test": {"profile": "ceb-sm2"},
+    "hsm.failover_test": {"device": "hsm-a"},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
