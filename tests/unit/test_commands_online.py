@@ -36,13 +36,20 @@ HEAD = {
     "type": "CEB311Message", "sender": "ENT1", "own_id": "G-1", "endpoint": "ent1-in", "party": "ENT1", "size": 9,
     "digest": "00", "name": "order.xml", "keys": [{"guid": "G-1", "order": "E/ORDER-7"}, {"guid": "G-2"}],
 }  # fmt: skip
-DEVICE = {"device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "refused_keys": []}
 SIGNING = {
     "token": "software", "production": False, "waiting": 1, "with_token": 2, "window": 32, "oldest_seconds": 0.5,
     "trouble": {}, "parties_waiting": 1, "last_number": 7, "last_at": HEAD["at"], "lately": 7, "lately_failed": 0,
     "per_second": 9.5, "p50_ms": 0.5, "p95_ms": 0.8, "p99_ms": None,
 }  # fmt: skip
 ROW = {"number": 7, "at": HEAD["at"], "job": "20261122-42", "party": "ENT1", "key": "shop", "device": "hsm-a"}
+DEVICE = {
+    "device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "per_second": 0.9,
+    "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "refused_keys": [],
+}  # fmt: skip
+OUT = {
+    "device": "hsm-a", "others": ["hsm-b"], "signed": 2, "failed": 0, "errors": [], "milliseconds": 9.0,
+    "back_milliseconds": 50.0, "stands": True, "why": "",
+}  # fmt: skip
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
 LIFE = HEAD | {
@@ -68,6 +75,7 @@ ANSWERS: dict[str, Any] = {
     "sign.queue": [{"party": "ENT1", "depth": 7}],
     "sign.log": [ROW],
     "sign.test": {"profile": "ceb-sm2", "key": "shop", "stands": True},
+    "hsm.failover_test": [OUT],
     "receipt.list": [HEAD | {"answers": [{"code": "800", "stage": "customs", "outcome": "released"}]}],
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
@@ -129,6 +137,7 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "sign queue": ("sign.queue", {}),
     "sign log --device hsm-a --failed": ("sign.log", {"device": "hsm-a", "failed": True, "limit": 50}),
     "sign test --profile ceb-sm2 --key shop": ("sign.test", {"profile": "ceb-sm2", "key": "shop"}),
+    "hsm failover-test --reason why": ("hsm.failover_test", {"reason": "why"}),
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),
