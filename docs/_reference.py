@@ -16,8 +16,11 @@ from exchange.commands import reference
 from exchange.commands.explain import WHO
 from exchange.model import MessageType
 from exchange.observability import Metrics, Probes, Pulse
+from exchange.observability_signing import SigningMetrics
 from exchange.signing import expiry
+from exchange.signing._members import Member
 from exchange.signing.expiry import Expiring
+from exchange.tokens.device import DeviceSettings
 
 # -- switchctl ---------------------------------------------------------------------------------------------------
 
@@ -76,9 +79,11 @@ def metrics() -> str:
         "[`monitor`](settings.md#monitor). `/livez` and `/readyz` beside it answer 200 or 503 with JSON: alive while\n"
         "the reactor is less than five seconds late; ready while the switch is started, takes messages and has a\n"
         "routing table. A peer that is down doesn't make it unready. Gauges by endpoint or party show the 200 that\n"
-        "matter most and sum the rest as `other`. The usual `process_*` metrics are there, too."
+        "matter most and sum the rest as `other`. The `switch_device_*` metrics\n"
+        "are there where devices sign: `code` is `OK`, or the device's own word for what went wrong. The usual\n"
+        "`process_*` metrics are there, too."
     )
-    return begun("Metrics", "exchange/observability.py", text) + "\n" + table(
+    return begun("Metrics", "exchange/observability.py and observability_signing.py", text) + "\n" + table(
         ["metric", "kind", "labels", "what it tells"], _metrics()
     )  # fmt: skip
 
@@ -96,7 +101,7 @@ def _metrics() -> Iterator[Sequence[str]]:
     shown.received("KIND", "ROLE")
     shown.finished("STATE")
     shown.signing_request(200, "PARTY")
-    for family in shown.collect():
+    for family in (*shown.collect(), *_of_a_device().collect()):
         labels: dict[str, set[str]] = {}
         for sample in family.samples:
             for name, value in sample.labels.items():
@@ -109,6 +114,13 @@ def _metrics() -> Iterator[Sequence[str]]:
             ", ".join(f"`{one}`{_values(labels[one])}" for one in labels),
             family.documentation,
         )
+
+
+def _of_a_device() -> SigningMetrics:
+    """Return the metrics of a device that has signed."""
+    shown = SigningMetrics({"DEVICE": Member("DEVICE", DeviceSettings())})
+    shown.signed("DEVICE", "ALGORITHM", "CODE", 0.0)
+    return shown
 
 
 def _values(values: set[str]) -> str:

@@ -6,6 +6,7 @@ unless a comment right above it says ``not run:`` and why. Comments say more::
 
     <!-- starts in: office -->        the page finds the installation of the tutorial, running
     <!-- starts with: a broker -->    and a RabbitMQ at port 5672
+    <!-- starts with: SoftHSM -->     and the programs of SoftHSM
     <!-- needs: systemd-analyze -->   above a block: left out where there is no such program
     <!-- run ... -->                  commands that readers don't see, one a line
 
@@ -49,6 +50,7 @@ for _ in {1..200}; do curl -sf http://127.0.0.1:9464/readyz && break; sleep 0.1;
 curl -sf http://127.0.0.1:9464/readyz"""
 IN_OFFICE: Final = "<!-- starts in: office -->"
 WITH_BROKER: Final = "<!-- starts with: a broker -->"
+WITH_SOFTHSM: Final = "<!-- starts with: SoftHSM -->"
 _PART: Final = re.compile(r"(?P<fence>^```.*?^```$)|<!--\s(?P<comment>.*?)\s-->|(?P<text>\S)", re.MULTILINE | re.DOTALL)
 _FENCE: Final = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 _FILE: Final = re.compile(r"(?:#|<!--) ([\w./-]+)(?: -->)?\n")
@@ -261,8 +263,13 @@ def run_page(page: Path, office: Path, ports: Mapping[str, str], folder: Path) -
 
 
 def ports_for(page: Path) -> dict[str, str]:
-    """Return the ports that stand in a page, and those really used; starts the broker where it needs one."""
-    broker = {"5672": broker_port()} if WITH_BROKER in page.read_text("utf-8") else {}
+    """Return the ports that stand in a page, and those really used; starts, or asks for, what else it needs."""
+    text = page.read_text("utf-8")
+    if WITH_SOFTHSM in text:
+        from tests.sealing import require
+
+        require("softhsm2-util")
+    broker = {"5672": broker_port()} if WITH_BROKER in text else {}
     return free_ports() | broker
 
 

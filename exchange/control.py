@@ -19,6 +19,7 @@ from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
 from exchange.signing import expiry
 from exchange.verbs import keys, trust
+from exchange.verbs.devices import Devices
 from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
 
@@ -46,9 +47,7 @@ class Control:
             "party.import": self.party_import,
             "endpoint.hold": self.endpoint_hold,
             "receipt.list": self.receipt_list,
-            "hsm.status": self.hsm_status,
-            "hsm.selftest": self.hsm_selftest,
-            "hsm.open": self.hsm_open,
+            **Devices(daemon).verbs(),
             "routes.publish": self.routes_publish,
             "routes.history": self.routes_history,
             "routes.current": self.routes_current,
@@ -171,30 +170,6 @@ class Control:
             shown = [head for head in shown if head["state"] == "RECEIVED" or head["code"] == "SWX-2020"][:limit]
         return shown
 
-    # -- signing devices -----------------------------------------------------------------------------------------
-
-    async def hsm_status(self) -> list[dict[str, Any]]:
-        """List the signing devices."""
-        status: list[dict[str, Any]] = self._devices().status()
-        return status
-
-    async def hsm_selftest(self) -> list[dict[str, Any]]:
-        """Sign with every key on every device that is up."""
-        tested: list[dict[str, Any]] = await self._devices().selftest()
-        return tested
-
-    async def hsm_open(self, device: str, reason: str, actor: str) -> list[dict[str, Any]]:
-        """Open a device anew, such as one that was disabled; tell how it is now."""
-        self._daemon.log.info("device.reopened", device=device, actor=actor, reason=reason)
-        await self._devices().reopen(device)
-        return [row for row in await self.hsm_status() if row["device"] == device]
-
-    def _devices(self) -> Any:
-        token = self._daemon.token
-        if not hasattr(token, "selftest"):
-            raise Refused("this switch signs without devices", "本交换机未使用密码设备签名")
-        return token
-
     # -- changing ------------------------------------------------------------------------------------------------
 
     async def message_change(
@@ -291,7 +266,8 @@ class Control:
 
 NEED_REASON: Final = frozenset(
     [
-        *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
+        *("message.change", "party.hold", "party.import", "endpoint.hold"),
+        *("hsm.open", "hsm.failover_test"),
         *("routes.publish", "routes.rollback", "schema.reload"),
         *trust.NEED_REASON,
         *keys.NEED_REASON,

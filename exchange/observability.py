@@ -38,7 +38,7 @@ from exchange.instants import SECOND, Instant, show_instant
 from exchange.ports import microseconds
 from exchange.signing.expiry import Expiring
 
-__all__ = ["Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]
+__all__ = ["Histogram", "Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]
 
 # -- logs --------------------------------------------------------------------------------------------------------
 
@@ -167,17 +167,21 @@ _SIZES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _SHOWN: Final = 200  # label values of one metric; the rest is summed as "other"
 
 
-class _Histogram:
+class Histogram:
+    """Counts values by the bounds that they keep under."""
+
     __slots__ = ("_bounds", "_counts", "_sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds, self._counts, self._sum = bounds, [0] * (len(bounds) + 1), 0.0
 
     def observe(self, value: float, n: int) -> None:
+        """Count *n* values."""
         self._counts[bisect_left(self._bounds, value)] += n
         self._sum += value * n
 
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Show what was counted as one series of a metric."""
         bounds = [*map(str, self._bounds), "+Inf"]
         family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
 
@@ -249,8 +253,8 @@ class Metrics:
         self._received: Counter[tuple[str, str]] = Counter()
         self._finished: Counter[str] = Counter()
         self._signing: Counter[tuple[str, str]] = Counter()
-        self._stages = {name: _Histogram(_SECONDS) for name in ("receive", "sort", "send", "end_to_end")}
-        self._batches = _Histogram(_SIZES)
+        self._stages = {name: Histogram(_SECONDS) for name in ("receive", "sort", "send", "end_to_end")}
+        self._batches = Histogram(_SIZES)
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -276,6 +280,10 @@ class Metrics:
     def batch(self, size: int) -> None:
         """Note a commit of *size* writes; called in the store's thread, and only there."""
         self._batches.observe(size, 1)
+
+    def add(self, collector: Any) -> None:
+        """Show what another room counts, too: whatever its ``collect`` yields."""
+        self._registry.register(collector)
 
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""

@@ -12,7 +12,6 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from exchange.errors import ConfigurationError
-from exchange.yamlfile import suggest
 
 
 @cache
@@ -26,6 +25,8 @@ def load(group: str, name: str) -> Any:
     """Return the class registered as *name*. Raises ConfigurationError when there is none, or it can't be imported."""
     found = [point for point in entry_points(group=f"exchange.{group}") if point.name == name]
     if not found:
+        from exchange.yamlfile import suggest  # here, as each device's process would wait for all that comes with it
+
         known = ", ".join(names(group))
         raise ConfigurationError([f"no {group[:-1]} is called {name!r}{suggest(name, names(group))} (known: {known})"])
     try:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from exchange import asgi, catalogue, editions, observability, plugins, routesfile
+from exchange import asgi, catalogue, editions, observability, observability_signing, plugins, routesfile
 from exchange.catalogue import Catalogue
 from exchange.control import Control
 from exchange.controlsocket import serve_control
@@ -150,6 +150,7 @@ class Daemon:
             directory=str(self.installation.home),
         )
         self.metrics = Metrics(probes, self.pulse)
+        observability_signing.watch(self.token, self.metrics)
 
     async def _first_table(self) -> Generation:
         """Return the generation in force; the very first is the file as it stands."""

@@ -30,14 +30,15 @@ def _run(*command: str | Path) -> None:
 
 
 @cache
-def _library() -> Path:
-    """Compile the test device, once."""
+def library(wide: int = 64) -> Path:
+    """Compile the test device, once; its numbers have so many bytes."""
     require("gcc")
     if not Path("/usr/include/openssl/evp.h").exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("libssl-dev is missing; 'make test' installs it")
     path = Path(tempfile.mkdtemp(prefix="sdf-")) / "libsdfdevice.so"
     source = Path(__file__).parent / "sdf_device.c"
-    _run("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", source, "-o", path, "-lcrypto")
+    flags = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-DWIDE={wide}")
+    _run("gcc", *flags, source, "-o", path, "-lcrypto")
     return path
 
 
@@ -70,8 +71,8 @@ class SoftHsm:
 class SdfDevice:
     """The test device with its keys in *folder*; *misbehave* says how the next calls go wrong."""
 
-    def __init__(self, folder: Path, name: str = "sdf") -> None:
-        self.module, self.folder = _library(), folder / name
+    def __init__(self, folder: Path, name: str = "sdf", wide: int = 64) -> None:
+        self.module, self.folder = library(wide), folder / name
         self.folder.mkdir()
         for name, index in SDF_KEYS.items():
             shutil.copy(pki.shared() / f"{name}.key", self.folder / f"{name}-{index}.pem")

@@ -21,6 +21,7 @@ from exchange import catalogue, codes, plugins
 from exchange.commands import switchctl
 from exchange.lifecycle import DELIVERY, MESSAGE
 from exchange.observability import Metrics, Probes, Pulse
+from exchange.observability_signing import SigningMetrics
 from exchange.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -68,7 +69,7 @@ def test_every_code_is_told_with_its_cure_in_both_languages(code: str) -> None:
 
 
 def test_every_metric_is_told() -> None:
-    families = Metrics(Probes(), Pulse(Clock())).collect()
+    families = [*Metrics(Probes(), Pulse(Clock())).collect(), *SigningMetrics({}).collect()]
     assert [f.name for f in families if f"`{f.name}" not in page("reference/metrics.md")] == []
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from exchange.ports import SM2_ID
 from exchange.tokens.device import RETRY_OTHER, DeviceFault, DeviceSettings
 
 START_SECONDS: Final = 30.0  # for loading a library and logging in; network devices take their time
@@ -39,29 +40,42 @@ class Link:
 
     async def start(self) -> dict[str, str]:
         """Start the process and open the device; return what it says of itself. Raises DeviceFault."""
+        reader, told = await self._begin(self._settings.sessions)
+        if "opened" not in told:
+            self.kill("it didn't open")
+            raise _fault(told or {"text": "its process died while it opened the device"})
         loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._read(reader)), loop.create_task(self._watch())]
+        opened: dict[str, str] = told["opened"]
+        return opened
+
+    async def look(self) -> list[dict[str, Any]]:
+        """Start the process, load the library, and return what is there; then end it. Raises DeviceFault."""
+        _, told = await self._begin(0)
+        self.kill("it was looked at")
+        if "seen" not in told:
+            raise _fault(told or {"text": "its process died while it loaded the library"})
+        seen: list[dict[str, Any]] = told["seen"]
+        return seen
+
+    async def _begin(self, sessions: int) -> tuple[asyncio.StreamReader, dict[str, Any]]:
+        """Start the process and tell it what to open; return what it answers, which is nothing where it died."""
         reader, writer = await asyncio.open_connection(sock=self._spawn(), limit=LINE)
         self._writer = writer
         settings = self._settings
         asked = {
             "kind": settings.kind,
             "settings": settings.model_dump(mode="json", exclude={"pin", "kind", "folder"}),
-            "pin": settings.pin.read() if settings.pin else "",
-            "sessions": settings.sessions,
+            "pin": settings.pin.read() if settings.pin and sessions else "",
+            "sessions": sessions,
         }
         writer.write(orjson.dumps(asked) + b"\n")
         try:
             async with asyncio.timeout(START_SECONDS):
-                told = orjson.loads(await reader.readline() or b"{}")
+                return reader, orjson.loads(await reader.readline() or b"{}")
         except (TimeoutError, OSError) as error:
             self.kill(f"it didn't open within {START_SECONDS:.0f} s")
             raise DeviceFault(RETRY_OTHER, "START", self._over) from error
-        if "opened" not in told:
-            self.kill("it didn't open")
-            raise _fault(told or {"text": "its process died while it opened the device"})
-        self._tasks = [loop.create_task(self._read(reader)), loop.create_task(self._watch())]
-        opened: dict[str, str] = told["opened"]
-        return opened
 
     def _spawn(self) -> socket.socket:
         """Start the process (a new program, no fork of this one); return our end of the wire."""
@@ -80,8 +94,13 @@ class Link:
         """How many jobs it has."""
         return len(self._asked)
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 before it has one."""
+        return self._process.pid if self._process else 0
+
     def ask(
-        self, do: str, at: str, algorithm: str = "", data: bytes = b"", sm2_id: bytes = b""
+        self, do: str, at: str, algorithm: str = "", data: bytes = b"", sm2_id: bytes = SM2_ID
     ) -> asyncio.Future[bytes]:
         """Ask for one thing; the future may end in a DeviceFault."""
         loop = asyncio.get_running_loop()

@@ -15,21 +15,22 @@ Each device works in a process of its own. A job goes to the device with the few
 have the key, and have the lowest ``priority``; when it fails there through the device's fault, it goes to the next
 at once. Every signature is verified with the key's certificate before anybody sees it. The life of a device::
 
-    DOWN --opened, probe signed--> UP --process died, hung, said no--> DOWN     (tried again after 1, 2, 4 ... 30 s)
+    DOWN --opened, keys compared, probe signed--> UP --process died, hung, said no--> DOWN
+                               (opened again at once; after 1, 2, 4 .. 30 s where that fails, or doesn't last)
     DOWN --wrong PIN, bad module--> DISABLED          (until somebody has looked: a PIN is never tried twice)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 import structlog
-from attrs import define, field
 
 from exchange.errors import ConfigurationError, ExchangeError, NotFound, Refused, TokenError
 from exchange.ports import SM2_ID, Job, Signature
@@ -37,40 +38,15 @@ from exchange.register import KeyVersion
 from exchange.signing import certificates
 from exchange.signing._device_keys import DevicesSettings, Keys
 from exchange.signing._device_link import Link
+from exchange.signing._members import DEEP, Member
 from exchange.signing.certificates import Certificate
-from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault, DeviceSettings
+from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault
 
-DEEP: Final = 2  # jobs in flight for each session: one at work, one ready
-LONGEST: Final = 30.0  # seconds between attempts to open a device
 PROBE: Final = b"probe"
 PATIENCE: Final = 2.0  # seconds that a job waits for a device to come up, before its message waits in the store
+COMPARED: Final = 1000  # keys of a device up to which all are compared when it is opened; of more, each at first use
 PROBED: Final = 16  # keys that a device is tried with, until one signs
 PROBES: Final = ("sm2-sm3", "rsa-sha256", "ecdsa-sha256")
-
-
-@define(eq=False)
-class Member:
-    """One device as the token sees it."""
-
-    name: str
-    settings: DeviceSettings
-    state: str = "DOWN"  # UP | DOWN | DISABLED
-    why: str = ""
-    about: Mapping[str, str] = field(factory=dict)
-    link: Link | None = None
-    without: set[str] = field(factory=set)  # keys that it can't sign with
-    signed: Counter[str] = field(factory=Counter)  # with each key, since it was opened
-    attempts: int = 0
-
-    @property
-    def load(self) -> float:
-        """Jobs in flight, for each session."""
-        return self.link.in_flight / self.settings.sessions if self.link else 0.0
-
-    @property
-    def has_room(self) -> bool:
-        """Tell whether it may be given another job."""
-        return self.load < DEEP
 
 
 class Devices:
@@ -178,25 +154,30 @@ class Devices:
     async def _by(self, member: Member, job: Job, certificate: Certificate) -> bytes:
         """Let one device sign; what it says is only believed when it verifies."""
         assert member.link is not None  # noqa: S101
-        value = await member.link.ask("sign", self._keys.at(job.key)[member.name], job.algorithm, job.data, job.sm2_id)
-        every = self._sm2_every if job.algorithm == "sm2-sm3" else 1
-        member.signed[job.key] += 1
-        if (member.signed[job.key] - 1) % every == 0 and not certificates.signed_by(
-            certificate, job.algorithm, value, job.data, job.sm2_id
-        ):
-            text = f"its signature doesn't verify with certificate {certificate.serial}"
-            raise DeviceFault(FATAL_KEY, "VERIFY", text)
-        return value
+        place, every = self._keys.at(job.key)[member.name], self._sm2_every if job.algorithm == "sm2-sm3" else 1
+        with member.timed(job.algorithm):
+            value = await member.link.ask("sign", place, job.algorithm, job.data, job.sm2_id)
+            member.signed[job.key] += 1
+            if (member.signed[job.key] - 1) % every == 0 and not certificates.signed_by(
+                certificate, job.algorithm, value, job.data, job.sm2_id
+            ):
+                text = f"its signature doesn't verify with certificate {certificate.serial}"
+                raise DeviceFault(FATAL_KEY, "VERIFY", text)
+            return value
 
     def _blame(self, member: Member, key: str, fault: DeviceFault, job: Job) -> None:
         """Note what a fault means for others: nothing, for the key on this device, or for the device."""
         if fault.kind == REQUEST:
             raise _unfit(job, fault.text)
-        if fault.kind == FATAL_KEY and key not in member.without:
-            member.without.add(key)
-            self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
+        if fault.kind == FATAL_KEY:
+            self._set_aside(member, key, fault)
         if fault.kind == FATAL_CONFIG:
             self._disable(member, fault)
+
+    def _set_aside(self, member: Member, key: str, fault: DeviceFault) -> None:
+        if key not in member.without:
+            member.without.add(key)
+            self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
 
     async def _member(self, key: str, tried: Sequence[Member], faults: Sequence[str]) -> Member:
         """Return the device that signs with *key* now; wait for one where all are busy, or coming up."""
@@ -241,20 +222,7 @@ class Devices:
 
     def status(self) -> list[dict[str, Any]]:
         """Tell how each device is."""
-        return [
-            {
-                "device": member.name,
-                "state": member.state,
-                "why": member.why,
-                "priority": member.settings.priority,
-                "sessions": member.settings.sessions,
-                "in_flight": member.link.in_flight if member.link else 0,
-                "signed": member.signed.total(),
-                "refused_keys": sorted(member.without),
-                "about": dict(member.about),
-            }
-            for member in self.members.values()
-        ]
+        return [member.told() for member in self.members.values()]
 
     async def reopen(self, device: str) -> None:
         """Open a device anew, be it up, down or disabled: somebody has looked. Raises NotFound."""
@@ -265,72 +233,101 @@ class Devices:
         member.state = "DOWN"
         await self._open(member)
 
-    async def selftest(self) -> list[dict[str, Any]]:
-        """Sign with every key on every device that is up, and verify; keys that stand are used again."""
-        places = [
-            (member, key)
-            for member in self.members.values()
-            if member.state == "UP"
-            for key in self._keys.on(member.name)
-        ]
-        return [await self._tested(member, key) for member, key in places]
+    async def prove(self, member: Member, key: str) -> None:
+        """Sign something with a key on one device. Raises DeviceFault, ExchangeError."""
+        await self._by(member, self.probe(key), self._keys.certificate(key))
 
-    async def _tested(self, member: Member, key: str) -> dict[str, Any]:
-        began = asyncio.get_running_loop().time()
-        told = {"device": member.name, "key": key}
+    @asynccontextmanager
+    async def without(self, member: Member) -> AsyncIterator[None]:
+        """Do for a while as if a device had died; whatever happens meanwhile, it is opened again at the end."""
+        member.state, member.why = "DOWN", "it is out for a test"  # so that its end is no alarm
+        if member.link:
+            member.link.kill(member.why)
+        self._let_in(everybody=True)
         try:
-            certificate = self._keys.certificate(key)
-            await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
-        except (DeviceFault, ExchangeError) as why:
-            return told | {"stands": False, "why": str(why)}
-        member.without.discard(key)
-        return told | {"stands": True, "milliseconds": round((asyncio.get_running_loop().time() - began) * 1e3, 1)}
+            yield
+        finally:
+            member.attempts = 0
+            if opening := self._again(member):
+                await asyncio.shield(opening)
+
+    def keys_on(self, member: Member) -> list[str]:
+        """Return the keys that are on a device."""
+        return list(self._keys.on(member.name))
 
     # -- devices -------------------------------------------------------------------------------------------------
 
     async def _open(self, member: Member) -> None:
         """Open a device and let it prove itself; else try again later, or never where that would do harm."""
-        link = Link(member.name, member.settings, partial(self._lost, member))
-        try:
-            member.about = await link.start()
-            member.link = link
-            await self._probe(member)
-        except (DeviceFault, ConfigurationError) as why:
-            fault = why if isinstance(why, DeviceFault) else DeviceFault(FATAL_CONFIG, "SETTINGS", str(why))
-            link.kill(fault.text)
-            return self._not_opened(member, fault)
-        except BaseException:  # the switch stops meanwhile
-            link.kill("the switch stops")
-            raise
-        member.state, member.why, member.attempts = "UP", "", 0
+        async with member.opening:
+            if member.state != "DOWN" or self._closed:  # somebody else was faster, or found that a PIN is wrong
+                return None
+            link = Link(member.name, member.settings, partial(self._lost, member))
+            member.attempts += 1
+            try:
+                member.about = await link.start()
+                member.link = link
+                await self._prove(member)
+            except (DeviceFault, ConfigurationError) as why:
+                fault = why if isinstance(why, DeviceFault) else DeviceFault(FATAL_CONFIG, "SETTINGS", str(why))
+                link.kill(fault.text)
+                return self._not_opened(member, fault)
+            except BaseException:  # the switch stops meanwhile
+                link.kill("the switch stops")
+                raise
+            member.came_up()
         self._log.info("device.opened", device=member.name, **member.about)
         self._let_in(everybody=True)
         return None
 
-    async def _probe(self, member: Member) -> None:
-        """Sign with one of its keys: that a session opens proves nothing. Keys that fail are set aside."""
+    async def _prove(self, member: Member) -> None:
+        """Compare its keys with the certificates, and sign with one of them: that a session opens proves nothing."""
         member.without.clear()
         member.signed.clear()
-        for key in islice(self._keys.on(member.name), PROBED):
-            certificate = self._keys.certificate(key)
+        keys = self.keys_on(member)
+        if len(keys) <= COMPARED:
+            window = member.settings.sessions * DEEP
+            for start in range(0, len(keys), window):
+                await asyncio.gather(*(self._compare(member, key) for key in keys[start : start + window]))
+        for key in islice((key for key in keys if key not in member.without), PROBED):
             try:
-                await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
+                await self.prove(member, key)
             except DeviceFault as fault:
                 if fault.kind in (RETRY_OTHER, FATAL_CONFIG):
                     raise
-                member.without.add(key)
-                self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
+                self._set_aside(member, key, fault)
             else:
                 return
+
+    async def _compare(self, member: Member, key: str) -> None:
+        """Set a key aside whose public half isn't the certificate's: two devices may hold two keys under one name."""
+        assert member.link is not None  # noqa: S101
+        certificate, place = self._keys.certificate(key), self._keys.at(key)[member.name]
+        try:
+            public = certificates.public_key(await member.link.ask("public_key", place, self.probe(key).algorithm))
+        except DeviceFault as fault:
+            if fault.kind == RETRY_OTHER:
+                raise
+            return  # some devices keep no public half: the first signature shows whose it is
+        if not certificates.same(certificate.key, public):
+            text = (
+                f"the key at {place} is another one than that of certificate {certificate.serial}: have the same key"
+                " in every device, or correct its place or its certificate"
+            )
+            self._set_aside(member, key, DeviceFault(FATAL_KEY, "OTHER_KEY", text))
+
+    def probe(self, key: str) -> Job:
+        """Return a job that shows whether a key can be used."""
+        certificate = self._keys.certificate(key)
+        return Job(key, next(a for a in PROBES if certificates.fits(certificate, a)), PROBE)
 
     def _not_opened(self, member: Member, fault: DeviceFault) -> None:
         if fault.kind == FATAL_CONFIG:
             return self._disable(member, fault)
         member.why = fault.text
-        wait = min(LONGEST, 2.0**member.attempts)
-        member.attempts += 1
+        wait = member.patience()
         self._log.warning("device.not_opened", device=member.name, code=fault.code, text=fault.text, again_in=wait)
-        self._again(member, wait)
+        self._again(member)
         return None
 
     def _disable(self, member: Member, fault: DeviceFault) -> None:
@@ -347,25 +344,24 @@ class Devices:
         member.link = None
         if member.state != "UP" or self._closed:
             return
-        member.state, member.why, member.attempts = "DOWN", reason, 0
+        member.went_down(reason)
         self._log.error("device.lost", device=member.name, text=reason)
-        self._again(member, 0.0)
+        self._again(member)
         self._let_in(everybody=True)
 
-    def _again(self, member: Member, seconds: float) -> None:
+    def _again(self, member: Member) -> asyncio.Task[None] | None:
+        """Open a device again, after what it needs of patience."""
+
         async def later() -> None:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(member.patience())
             await self._open(member)
 
-        if not self._closed:
-            task = asyncio.get_running_loop().create_task(later())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-
-def _algorithm(certificate: Certificate) -> str:
-    """Return an algorithm that the certificate's key can be tried with."""
-    return next(algorithm for algorithm in PROBES if certificates.fits(certificate, algorithm))
+        if self._closed:
+            return None
+        task = asyncio.get_running_loop().create_task(later())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _unfit(job: Job, why: str) -> TokenError:

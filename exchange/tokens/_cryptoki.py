@@ -20,6 +20,11 @@ _UNAVAILABLE: Final = 2 ** (8 * ctypes.sizeof(_ULONG)) - 1  # the length of what
 _BUFFER: Final = 1024  # bytes of a signature: RSA of 8192 bits
 
 OS_LOCKING_OK, SERIAL_SESSION, USER = 2, 4, 1
+INITIALIZED: Final = 0x400  # a flag of a token
+FLAGS: Final[Mapping[int, str]] = {
+    0x2: "write-protected", 0x4: "login", 0x8: "pin-set", 0x100: "pin-pad", INITIALIZED: "initialized",
+    0x10000: "pin-count-low", 0x20000: "pin-final-try", 0x40000: "pin-locked", 0x80000: "pin-to-be-changed",
+}  # fmt: skip
 PUBLIC_KEY, PRIVATE_KEY = 2, 3  # object classes
 CLASS, LABEL, ID, MODULUS, PUBLIC_EXPONENT, EC_PARAMS, EC_POINT = 0, 3, 0x102, 0x120, 0x122, 0x180, 0x181
 
@@ -68,9 +73,14 @@ class _Version(ctypes.Structure):
 class _TokenInfo(ctypes.Structure):
     _fields_ = (
         ("label", ctypes.c_char * 32), ("manufacturer", ctypes.c_char * 32), ("model", ctypes.c_char * 16),
-        ("serial", ctypes.c_char * 16), ("flags", _ULONG), *((f"count{n}", _ULONG) for n in range(10)),
-        ("hardware", _Version), ("firmware", _Version), ("time", ctypes.c_char * 16),
+        ("serial", ctypes.c_char * 16), ("flags", _ULONG), ("most_sessions", _ULONG), ("sessions", _ULONG),
+        *((f"count{n}", _ULONG) for n in range(8)), ("hardware", _Version), ("firmware", _Version),
+        ("time", ctypes.c_char * 16),
     )  # fmt: skip
+
+
+class _SessionInfo(ctypes.Structure):
+    _fields_ = (("slot", _ULONG), ("state", _ULONG), ("flags", _ULONG), ("error", _ULONG))
 
 
 # Where the calls stand in CK_FUNCTION_LIST, and what they take; many a module exports nothing but the list.
@@ -79,9 +89,12 @@ _CALLS: Final[Mapping[str, tuple[int, Sequence[Any]]]] = {
     "C_Finalize": (1, [_POINTER]),
     "C_GetSlotList": (4, [_BYTE, _POINTER, _POINTER]),
     "C_GetTokenInfo": (6, [_ULONG, _POINTER]),
+    "C_GetMechanismList": (7, [_ULONG, _POINTER, _POINTER]),
     "C_OpenSession": (12, [_ULONG, _ULONG, _POINTER, _POINTER, _POINTER]),
     "C_CloseSession": (13, [_ULONG]),
+    "C_GetSessionInfo": (15, [_ULONG, _POINTER]),
     "C_Login": (18, [_ULONG, _ULONG, ctypes.c_char_p, _ULONG]),
+    "C_Logout": (19, [_ULONG]),
     "C_GetAttributeValue": (24, [_ULONG, _ULONG, _POINTER, _ULONG]),
     "C_FindObjectsInit": (26, [_ULONG, _POINTER, _ULONG]),
     "C_FindObjects": (27, [_ULONG, _POINTER, _ULONG, _POINTER]),
@@ -101,6 +114,8 @@ class Slot:
     model: str
     serial: str
     flags: int
+    sessions: int
+    most_sessions: int | None  # None: it doesn't say, or there is no limit
 
 
 class Module:
@@ -138,15 +153,29 @@ class Module:
         self.call("C_GetSlotList", 1, ids, ctypes.byref(count))
         found = []
         for id in ids[: count.value]:
-            info = _TokenInfo()
             with suppress(CryptokiError):  # one that is broken must not hide the others
-                self.call("C_GetTokenInfo", id, ctypes.byref(info))
-                label, manufacturer, model, serial = (
-                    text.decode("utf-8", "replace").rstrip()
-                    for text in (info.label, info.manufacturer, info.model, info.serial)
-                )
-                found.append(Slot(id, label, manufacturer, model, serial, info.flags))
+                found.append(self.slot(id))
         return found
+
+    def slot(self, id: int) -> Slot:
+        """Return a slot with its token. Raises CryptokiError, as where the token is gone."""
+        info = _TokenInfo()
+        self.call("C_GetTokenInfo", id, ctypes.byref(info))
+        label, manufacturer, model, serial = (
+            text.decode("utf-8", "replace").rstrip()
+            for text in (info.label, info.manufacturer, info.model, info.serial)
+        )
+        most = None if info.most_sessions in (0, _UNAVAILABLE) else info.most_sessions
+        open_now = 0 if info.sessions == _UNAVAILABLE else info.sessions
+        return Slot(id, label, manufacturer, model, serial, info.flags, open_now, most)
+
+    def mechanisms(self, slot: int) -> list[int]:
+        """Return the numbers of what a token can do."""
+        count = _ULONG()
+        self.call("C_GetMechanismList", slot, None, ctypes.byref(count))
+        numbers = (_ULONG * max(1, count.value))()
+        self.call("C_GetMechanismList", slot, numbers, ctypes.byref(count))
+        return sorted(numbers[: count.value])
 
     def session(self, slot: int) -> Session:
         """Open a session."""
@@ -175,6 +204,16 @@ class Session:
         except CryptokiError as error:
             if error.code != ALREADY_LOGGED_IN:
                 raise
+
+    def logout(self) -> None:
+        """Log out: that counts for every session of this process, too."""
+        self._module.call("C_Logout", self._handle)
+
+    def logged_in(self) -> bool:
+        """Tell whether the login still stands."""
+        info = _SessionInfo()
+        self._module.call("C_GetSessionInfo", self._handle, ctypes.byref(info))
+        return info.state in (1, 3)  # CKS_RO_USER_FUNCTIONS, CKS_RW_USER_FUNCTIONS
 
     def find(self, kind: int, id: bytes | None, label: str | None) -> list[int]:
         """Return the handles of up to two objects of a class with this id and label."""

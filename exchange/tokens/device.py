@@ -45,8 +45,14 @@ class Session(Protocol):
     def sign(self, location: str, algorithm: str, data: bytes, sm2_id: bytes = SM2_ID) -> bytes:
         """Sign as ``ports.Token.sign`` has it. Raises DeviceFault."""
 
-    def public_key(self, location: str) -> bytes:
-        """Return the key's public half, a DER SubjectPublicKeyInfo. Raises DeviceFault."""
+    def public_key(self, location: str, algorithm: str = "") -> bytes:
+        """Return the public half, a DER SubjectPublicKeyInfo, of the key for *algorithm* there. Raises DeviceFault."""
+
+    def logout(self) -> None:
+        """Give up what a PIN gave: to see how the device bears it. Raises DeviceFault."""
+
+    def login(self) -> None:
+        """Show the PIN again after ``logout``. Raises DeviceFault."""
 
 
 class Device(Protocol):
@@ -55,6 +61,9 @@ class Device(Protocol):
     Settings: ClassVar[type[DeviceSettings]]
 
     def __init__(self, settings: Any, pin: str) -> None: ...
+
+    def look(self) -> list[dict[str, Any]]:
+        """Load the library and tell what is there, without any PIN. Raises DeviceFault."""
 
     def open(self) -> dict[str, str]:
         """Load the library, find the device, log in; return what it says of itself. Raises DeviceFault, OSError."""

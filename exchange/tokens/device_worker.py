@@ -5,6 +5,7 @@ included, so that a PIN is in no argument and no environment. Then come jobs, ma
 
     -> {"kind": "pkcs11", "settings": {...}, "pin": "...", "sessions": 4}
     <- {"opened": {"token": "hsm-a", ...}}          or {"fault": "fatal_config", "code": "...", "text": "..."}
+       (with "sessions": 0 it looks only, and answers {"seen": [...]})
     -> {"id": 1, "do": "sign", "at": "pkcs11:id=%01", "with": "rsa-sha256", "data": BASE64, "as": BASE64}
     <- {"id": 1, "value": BASE64}                   or {"id": 1, "fault": "retry_other", "code": ..., "text": ...}
 
@@ -45,6 +46,8 @@ class Worker:
         try:
             kind = plugins.load("devices", asked["kind"])
             device: Device = kind(kind.Settings.model_validate(asked["settings"]), asked["pin"])
+            if not asked["sessions"]:
+                return self._tell({"seen": device.look()})
             told = device.open()
             sessions = [device.session() for _ in range(asked["sessions"])]
         except DeviceFault as fault:
@@ -81,7 +84,10 @@ class Worker:
 def _done(session: Session, job: dict[str, Any]) -> bytes:
     if job["do"] == "sign":
         return session.sign(job["at"], job["with"], b64decode(job["data"]), b64decode(job["as"]))
-    return session.public_key(job["at"])
+    if job["do"] == "public_key":
+        return session.public_key(job["at"], job["with"])
+    session.login() if job["do"] == "login" else session.logout()
+    return b""
 
 
 def _told(fault: DeviceFault) -> dict[str, Any]:

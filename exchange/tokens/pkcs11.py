@@ -22,12 +22,15 @@ from exchange.tokens import sm2
 from exchange.tokens._cryptoki import (
     EC_PARAMS,
     EC_POINT,
+    FLAGS,
+    INITIALIZED,
     MODULUS,
     PRIVATE_KEY,
     PUBLIC_EXPONENT,
     PUBLIC_KEY,
     CryptokiError,
     Module,
+    Slot,
 )
 from exchange.tokens._cryptoki import Session as Cryptoki
 from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault, DeviceSettings
@@ -42,7 +45,7 @@ KINDS: Final = {  # what a code means for who must act; all others are the devic
     **dict.fromkeys((0x03, 0x54, 0x70, 0x71, 0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0x102), FATAL_CONFIG),
     **dict.fromkeys((0x20, 0x21), REQUEST),
 }
-GONE: Final = 0x82  # a handle from before the token was away
+MECHANISMS: Final = {RSA_PKCS: "RSA_PKCS", ECDSA: "ECDSA"}  # what signing asks for; the others go by number
 
 
 class Sm2(Strict):
@@ -93,10 +96,26 @@ class Pkcs11:
     def __init__(self, settings: Pkcs11Settings, pin: str) -> None:
         self._settings, self._pin = settings, pin
 
+    def look(self) -> list[dict[str, Any]]:
+        """Load the library and tell of every slot with a token; nobody logs in. Raises DeviceFault."""
+        module = self._load()
+        try:
+            return [_seen(slot, module.mechanisms(slot.id)) for slot in module.slots()]
+        except CryptokiError as error:
+            raise fault(error) from error
+
+    def _load(self) -> Module:
+        try:
+            return Module(self._settings.module)
+        except (OSError, AttributeError) as error:
+            raise DeviceFault(FATAL_CONFIG, "MODULE", f"{self._settings.module}: {error}") from error
+        except CryptokiError as error:
+            raise fault(error) from error
+
     def open(self) -> dict[str, str]:
         """Load the library, find the token, log in. Raises DeviceFault."""
+        self._module = self._load()
         try:
-            self._module = Module(self._settings.module)
             slots = [slot for slot in self._module.slots() if self._wanted(slot)]
             if len(slots) != 1:
                 found = ", ".join(repr(slot.label) for slot in self._module.slots()) or "none"
@@ -104,22 +123,20 @@ class Pkcs11:
             self._slot = slots[0]
             self._logged_in = self._module.session(self._slot.id)  # while it is open, the login lasts
             self._logged_in.login(self._pin)
-        except (OSError, AttributeError) as error:
-            raise DeviceFault(FATAL_CONFIG, "MODULE", f"{self._settings.module}: {error}") from error
         except CryptokiError as error:
             raise fault(error) from error
         slot = self._slot
         return {"token": slot.label, "manufacturer": slot.manufacturer, "model": slot.model, "serial": slot.serial}
 
-    def _wanted(self, slot: Any) -> bool:
+    def _wanted(self, slot: Slot) -> bool:
         settings = self._settings
         named = settings.token in ("", slot.label) and settings.serial in ("", slot.serial)
-        return named and bool(slot.flags & 0x400)  # CKF_TOKEN_INITIALIZED
+        return named and bool(slot.flags & INITIALIZED)
 
     def session(self) -> Signing:
         """Open one more session. Raises DeviceFault."""
         try:
-            return Signing(self._module.session(self._slot.id), self._slot.label, self._settings.sm2)
+            return Signing(self._module, self._slot, self._settings.sm2, self._pin)
         except CryptokiError as error:
             raise fault(error) from error
 
@@ -127,8 +144,10 @@ class Pkcs11:
 class Signing:
     """One session, and the handles of the keys that it has found."""
 
-    def __init__(self, session: Cryptoki, token: str, how: Sm2 | None) -> None:
-        self._session, self._token, self._sm2 = session, token, how
+    def __init__(self, module: Module, slot: Slot, how: Sm2 | None, pin: str) -> None:
+        self._module, self._slot, self._sm2, self._pin = module, slot, how, pin
+        self._session: Cryptoki = module.session(slot.id)
+        self._logged_in = self._session.logged_in()  # some tokens ask for no login
         self._handles: dict[tuple[int, str], int] = {}
         self._hash_of: dict[tuple[str, bytes], sm2.Hasher] = {}
 
@@ -136,21 +155,27 @@ class Signing:
         """Sign; see ``device.Session``."""
         try:
             mechanism, ready = self._ready(location, algorithm, data, sm2_id)
-            value = self._sign(location, mechanism, ready)
+            value = self._session.sign(self._find(PRIVATE_KEY, location), mechanism, ready)
         except CryptokiError as error:
             raise fault(error) from error
         if algorithm == "sm2-sm3" and self._sm2 and self._sm2.writes == "der":
             return sm2.raw_signature(value)
         return value
 
-    def _sign(self, location: str, mechanism: int, ready: bytes) -> bytes:
+    def logout(self) -> None:
+        """Log out; see ``device.Session``."""
         try:
-            return self._session.sign(self._find(PRIVATE_KEY, location), mechanism, ready)
+            self._session.logout()
         except CryptokiError as error:
-            if error.code != GONE:
-                raise
+            raise fault(error) from error
+
+    def login(self) -> None:
+        """Log in again; what was found before is found anew."""
         self._handles.clear()
-        return self._session.sign(self._find(PRIVATE_KEY, location), mechanism, ready)
+        try:
+            self._session.login(self._pin)
+        except CryptokiError as error:
+            raise fault(error) from error
 
     def _ready(self, location: str, algorithm: str, data: bytes, sm2_id: bytes) -> tuple[int, bytes]:
         """Return the mechanism, and what the device must be given."""
@@ -174,7 +199,7 @@ class Signing:
             self._hash_of[location, sm2_id] = sm2.Hasher(self._point(location), sm2_id)
         return self._hash_of[location, sm2_id]
 
-    def public_key(self, location: str) -> bytes:
+    def public_key(self, location: str, algorithm: str = "") -> bytes:
         """Return the public half; see ``device.Session``."""
         try:
             object = self._find(PUBLIC_KEY, location)
@@ -205,14 +230,36 @@ class Signing:
         if known is not None:
             return known
         place = Place.read(location)
-        if place.token not in (None, self._token):
-            raise DeviceFault(FATAL_KEY, "URI", f"{location} is a key of another token than {self._token!r}")
+        if place.token not in (None, self._slot.label):
+            raise DeviceFault(FATAL_KEY, "URI", f"{location} is a key of another token than {self._slot.label!r}")
         found = self._session.find(kind, place.id, place.label)
+        if not found:
+            self._still_there()
         if len(found) != 1:
             half = "private" if kind == PRIVATE_KEY else "public"
             raise DeviceFault(FATAL_KEY, "KEY", f"{len(found) or 'no'} {half} key at {location}, there must be one")
         self._handles[kind, location] = found[0]
         return found[0]
+
+    def _still_there(self) -> None:
+        """Raise DeviceFault where the token, or our login, is gone: that nothing is found is no key's fault then."""
+        self._module.slot(self._slot.id)
+        if self._logged_in and not self._session.logged_in():
+            raise DeviceFault(RETRY_OTHER, "CKR_USER_NOT_LOGGED_IN", "the login was ended by somebody else")
+
+
+def _seen(slot: Slot, mechanisms: list[int]) -> dict[str, Any]:
+    return {
+        "slot": slot.id,
+        "token": slot.label,
+        "manufacturer": slot.manufacturer,
+        "model": slot.model,
+        "serial": slot.serial,
+        "flags": [name for flag, name in FLAGS.items() if slot.flags & flag],
+        "sessions": slot.sessions,
+        "free_sessions": None if slot.most_sessions is None else slot.most_sessions - slot.sessions,
+        "mechanisms": [MECHANISMS.get(number, f"0x{number:X}") for number in mechanisms],
+    }
 
 
 def fault(error: CryptokiError) -> DeviceFault:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
@@ -25,6 +26,7 @@ from exchange.tokens.pkcs11 import DIGEST_INFO
 _BASE: Final = 0x01000000
 _UINT, _POINTER, _BYTES = ctypes.c_uint, ctypes.c_void_p, ctypes.c_char_p
 _HALF: Final = 32  # bytes that the fields of a 256-bit curve really hold
+_ROOM: Final = 2048  # more than any device writes: one with wider fields than it was set up for overruns nothing
 
 NAMES: Final[Mapping[int, str]] = {
     0x01: "UNKNOWERR", 0x02: "NOTSUPPORT", 0x03: "COMMFAIL", 0x04: "HARDFAIL", 0x05: "OPENDEVICE", 0x06: "OPENSESSION",
@@ -75,6 +77,14 @@ class Sdf:
     def __init__(self, settings: SdfSettings, pin: str) -> None:
         self._settings, self._pin = settings, pin
 
+    def look(self) -> list[dict[str, Any]]:
+        """Load the library and tell what the device says of itself. Raises DeviceFault."""
+        texts = self.open()
+        about = self._about
+        numbers = {"version": about.version, "standard": about.standard, "buffer_bytes": about.buffer}
+        abilities = {"asymmetric": about.asymmetric[0], "symmetric": about.symmetric, "hash": about.hash}
+        return [texts | numbers | {name: f"0x{mask:08X}" for name, mask in abilities.items()}]
+
     def open(self) -> dict[str, str]:
         """Load the library and open the device. Raises DeviceFault."""
         try:
@@ -89,6 +99,7 @@ class Sdf:
         session, about = _POINTER(), _DeviceInfo()
         call(library, "SDF_OpenSession", self._device, ctypes.byref(session))
         call(library, "SDF_GetDeviceInfo", session, ctypes.byref(about))
+        self._about = about
         texts = {"manufacturer": about.issuer, "model": about.name, "serial": about.serial}
         return {name: text.decode("gb18030", "replace").strip() for name, text in texts.items()}
 
@@ -112,10 +123,26 @@ class Signing:
         index = _index(location)
         sign = self._signer(algorithm, sm2_id)
         if index not in self._allowed and self._settings.access == "pin":
-            pin = self._pin.encode()
-            call(self._library, "SDF_GetPrivateKeyAccessRight", self._session, index, pin, len(pin))
-            self._allowed.add(index)
+            self._ask_for(index)
         return sign(index, data)
+
+    def _ask_for(self, index: int) -> None:
+        pin = self._pin.encode()
+        call(self._library, "SDF_GetPrivateKeyAccessRight", self._session, index, pin, len(pin))
+        self._allowed.add(index)
+
+    def logout(self) -> None:
+        """Give the rights back; see ``device.Session``."""
+        name = "SDF_ReleasePrivateKeyAccessRight"  # some libraries are without, and signing needs it not
+        if not hasattr(self._library, name):
+            raise DeviceFault(REQUEST, "NONE", f"the library has no {name}")
+        for index in self._allowed:
+            call(self._library, name, self._session, index)
+
+    def login(self) -> None:
+        """Ask for the rights again that this session had."""
+        for index in self._allowed:
+            self._ask_for(index)
 
     def _signer(self, algorithm: str, sm2_id: bytes) -> Callable[[int, bytes], bytes]:
         if algorithm == "sm2-sm3":
@@ -129,10 +156,10 @@ class Signing:
         if (index, sm2_id) not in self._hashers:
             self._hashers[index, sm2_id] = sm2.Hasher(self._point(index), sm2_id)
         width = self._settings.ecc_bytes
-        out = ctypes.create_string_buffer(2 * width)
+        out = ctypes.create_string_buffer(_ROOM)
         stand_in = self._hashers[index, sm2_id](data)
         call(self._library, "SDF_InternalSign_ECC", self._session, index, stand_in, len(stand_in), out)
-        return out.raw[width - _HALF : width] + out.raw[2 * width - _HALF :]
+        return out.raw[width - _HALF : width] + out.raw[2 * width - _HALF : 2 * width]
 
     def _rsa(self, index: int, info: bytes) -> bytes:
         size = (self._rsa_numbers(index).n.bit_length() + 7) // 8
@@ -144,28 +171,36 @@ class Signing:
         )  # fmt: skip
         return out.raw[: length.value]
 
-    def public_key(self, location: str) -> bytes:
-        """Return the public half; of an index that has both kinds of key, the SM2 one."""
+    def public_key(self, location: str, algorithm: str = "") -> bytes:
+        """Return the public half; of an index that has both kinds of key, the one for *algorithm*, or the SM2 one."""
         index = _index(location)
+        if algorithm in DIGEST_INFO:
+            return self._rsa_info(index)
         try:
             return sm2.public_key_info(self._point(index))
         except DeviceFault as fault:
-            if fault.kind == RETRY_OTHER:
+            if algorithm or fault.kind == RETRY_OTHER:
                 raise
+            with suppress(DeviceFault):  # the first fault tells more
+                return self._rsa_info(index)
+            raise
+
+    def _rsa_info(self, index: int) -> bytes:
         key = self._rsa_numbers(index).public_key()
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     def _point(self, index: int) -> bytes:
         width = self._settings.ecc_bytes
-        out = ctypes.create_string_buffer(4 + 2 * width)  # bits, x, y
+        out = ctypes.create_string_buffer(_ROOM)  # bits, x, y
         call(self._library, "SDF_ExportSignPublicKey_ECC", self._session, index, out)
-        return b"\x04" + out.raw[4 + width - _HALF : 4 + width] + out.raw[4 + 2 * width - _HALF :]
+        x, y = (out.raw[4 + end - _HALF : 4 + end] for end in (width, 2 * width))
+        return b"\x04" + x + y
 
     def _rsa_numbers(self, index: int) -> RSAPublicNumbers:
         width = self._settings.rsa_bytes
-        out = ctypes.create_string_buffer(4 + 2 * width)  # bits, modulus, exponent
+        out = ctypes.create_string_buffer(_ROOM)  # bits, modulus, exponent
         call(self._library, "SDF_ExportSignPublicKey_RSA", self._session, index, out)
-        n, e = (int.from_bytes(part, "big") for part in (out.raw[4 : 4 + width], out.raw[4 + width :]))
+        n, e = (int.from_bytes(part, "big") for part in (out.raw[4 : 4 + width], out.raw[4 + width : 4 + 2 * width]))
         return RSAPublicNumbers(e, n)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from exchange.errors import BadSignature, ExchangeError
 from exchange.instants import read_id, show_instant
 from exchange.signing import formats
+from exchange.signing.latency import percentiles
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signing.service import Work
 from exchange.signinglog import Row
@@ -147,11 +148,11 @@ def _fits(row: Row, wanted: Mapping[str, str], failed: bool) -> bool:
 
 def _lately(rows: list[Row]) -> dict[str, Any]:
     """Tell of the newest rows how fast and how well they were signed."""
-    good = sorted(row.operation.microseconds for row in rows if not row.operation.code)
+    good = [row.operation.microseconds / 1e6 for row in rows if not row.operation.code]
     span = (rows[0].operation.at - rows[-1].operation.at) / 1e6 if rows else 0.0
     return {
         "lately": len(rows),
         "lately_failed": len(rows) - len(good),
         "per_second": round(len(rows) / span, 1) if span else 0.0,
-        **{f"p{share}_ms": round(good[len(good) * share // 100] / 1000, 2) if good else None for share in (50, 95, 99)},
+        **(percentiles(good) or dict.fromkeys(("p50_ms", "p95_ms", "p99_ms"))),
     }

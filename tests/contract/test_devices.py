@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from exchange.errors import ConfigurationError, NotFound, TokenError
 from exchange.ports import Job, Signature
-from exchange.signing import certificates, devices
+from exchange.signing import certificates, devices, trials
 from exchange.signing.devices import Devices
 from tests import hsm, pki
 from tests.contract.peers import until
@@ -125,7 +125,7 @@ async def test_a_wrong_pin_is_tried_once_and_never_again(tmp_path: Path, monkeyp
             assert "PIN_INCORRECT" in value.en
     assert token.members["hsm-a"].state == "DISABLED"
     assert [line["code"] for line in logs if line["event"] == "device.disabled"] == ["CKR_PIN_INCORRECT"]
-    assert not token.members["hsm-a"].attempts
+    assert token.members["hsm-a"].attempts == 1
 
 
 async def test_the_pin_is_in_no_argument_and_no_environment(tmp_path: Path) -> None:
@@ -213,6 +213,6 @@ async def test_a_self_test_tries_every_key_on_every_device(pair: tuple[hsm.SdfDe
     async with opened(token_of(pair)) as token:
         (pair[1].folder / "sm2-3.pem").write_bytes((pki.shared() / "sm2-foreign.key").read_bytes())
         await token.reopen("b")
-        told = {(row["device"], row["key"]): row["stands"] for row in await token.selftest()}
+        told = {(row["device"], row["key"]): row["stands"] for row in await trials.selftest(token)}
         assert told == {("a", "sm2"): True, ("a", "rsa"): True, ("b", "sm2"): False, ("b", "rsa"): True}
         assert all(stands(SM2, value) for value in await token.sign([SM2] * 8)), "the other device has the right one"

@@ -1,12 +1,17 @@
-"""Declarations that need SM2 by a device, of which there are two: one dies under load and comes back."""
+"""Declarations that need SM2 by HSM, of which there are two with the same key; processes are killed under load."""
 
 from __future__ import annotations
 
+import os
+import random
 import re
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import orjson
 import pytest
@@ -15,7 +20,7 @@ from lxml import etree
 from exchange.signing.profiles import PROFILES
 from exchange.signing.xmldsig import verify
 from tests import hsm, pki
-from tests.live.installation import Installation, drain
+from tests.live.installation import Installation, drain, numbers
 from tests.live.rabbitmq import Broker
 from tests.live.test_switch_faults import Load, loaded
 from tests.sealing import require
@@ -64,7 +69,10 @@ def more(switch: Installation, load: Load, count: int) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_one_of_two_devices_dies_under_load_and_comes_back(switch: Installation, pair: list[hsm.SdfDevice]) -> None:
+def test_hsm_1_dies_mid_load_hsm_2_carries_on_and_hsm_1_returns(
+    switch: Installation, pair: list[hsm.SdfDevice]
+) -> None:
+    """Nothing is lost, nothing waits, there is one alarm, and each declaration has one signature."""
     with loaded(switch) as load:
         more(switch, load, 50)
         pair[0].misbehave("crash")
@@ -74,20 +82,80 @@ def test_one_of_two_devices_dies_under_load_and_comes_back(switch: Installation,
         pair[0].misbehave("")
         switch.until(lambda: len(switch.logged("device.opened")) >= 3)
         more(switch, load, 50)
-    unsigned = load.acknowledged
+        returned = {row["device"]: row for row in switch.ask("hsm.status")}["a"]
+    assert (returned["state"], returned["opened"]) == ("UP", 2)
+    assert returned["signed"] > 1, "it signs again, and not its probe only"
     assert [line["device"] for line in switch.logged("device.lost")] == ["a"], "one alarm"
     assert not switch.logged("token.refused"), "nothing had to wait"
-    _all_signed(switch, load, unsigned)
+    _all_signed(switch, load)
 
 
-def _all_signed(switch: Installation, load: Load, unsigned: dict[bytes, str]) -> None:
+def workers() -> dict[str, int]:
+    """Return the device processes that run, by the folder that each works in."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"exchange.tokens.device_worker" in (process / "cmdline").read_bytes().split(b"\0"):
+                found[str((process / "cwd").readlink())] = int(process.name)
+    return found
+
+
+def ours(pair: list[hsm.SdfDevice]) -> list[int]:
+    running = workers()
+    return [running[str(device.folder)] for device in pair if str(device.folder) in running]
+
+
+@pytest.mark.timeout(180)
+def test_kill_9_of_device_processes_and_of_the_daemon_loses_nothing(
+    switch: Installation, pair: list[hsm.SdfDevice]
+) -> None:
+    """At moments that nobody chose; what was signed and not yet kept is signed anew, and one of both is used."""
+    with loaded(switch) as load:
+        for _ in range(3):
+            more(switch, load, 30)
+            os.kill(random.choice(switch.until(lambda: ours(pair))), signal.SIGKILL)
+        for _ in range(2):
+            more(switch, load, 30)
+            before = ours(pair)
+            switch.kill(signal.SIGKILL)
+            switch.until(lambda before=before: not set(before) & set(ours(pair)))  # none outlives its switch
+            switch.start()
+        more(switch, load, 30)
+    assert switch.logged("device.lost")
+    assert load.again
+    _all_signed(switch, load)
+
+
+@pytest.mark.timeout(180)
+def test_a_failover_test_under_load_costs_nothing(switch: Installation) -> None:
+    with loaded(switch) as load:
+        more(switch, load, 30)
+        told = switch.ask("hsm.failover_test", reason="an exercise")
+        more(switch, load, 30)
+    assert [(row["device"], row["stands"], row["signed"]) for row in told] == [("a", True, 1), ("b", True, 1)]
+    assert not switch.logged("device.lost"), "no alarm"
+    assert not switch.logged("token.refused")
+    assert 'switch_device_signatures_total{algorithm="sm2-sm3",code="OK",device="a"}' in _metrics(switch)
+    _all_signed(switch, load)
+
+
+def _metrics(switch: Installation) -> str:
+    with urlopen(f"http://127.0.0.1:{switch.monitor}/metrics", timeout=10) as page:
+        return str(page.read().decode())
+
+
+def _all_signed(switch: Installation, load: Load) -> None:
+    """Every declaration that was acknowledged is at customs, with one signature that stands, however often it came."""
     assert not load.refused
+    switch.until(lambda: not switch.ask("message.list", state="RECEIVED"), 60)  # waiting for a device
     switch.until(lambda: switch.ask("status")["queued"] == 0, 60)
-    arrived: dict[str, set[bytes]] = {}
-    for id, body in drain(switch):
-        arrived.setdefault(id.partition(".")[0], set()).add(body)
-    assert set(arrived) >= set(unsigned.values()), "what was acknowledged has arrived"
-    assert all(len(bodies) == 1 for bodies in arrived.values()), "and with one signature only"
+    assert not switch.ask("message.list", state="HELD")
+    bodies = [body for _, body in drain(switch)]
+    arrived: dict[bytes, set[bytes]] = {}
+    for number, body in zip(numbers(bodies), bodies, strict=True):
+        arrived.setdefault(number, set()).add(body)
+    assert set(arrived) >= set(numbers(list(load.acknowledged))), "what was acknowledged has arrived"
+    assert {len(different) for different in arrived.values()} == {1}, "and with one signature only"
     for [body] in arrived.values():
         tree: Any = etree.fromstring(body)
         at = time.time_ns() // 1000

@@ -36,7 +36,6 @@ HEAD = {
     "type": "CEB311Message", "sender": "ENT1", "own_id": "G-1", "endpoint": "ent1-in", "party": "ENT1", "size": 9,
     "digest": "00", "name": "order.xml", "keys": [{"guid": "G-1", "order": "E/ORDER-7"}, {"guid": "G-2"}],
 }  # fmt: skip
-DEVICE = {"device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "refused_keys": []}
 SIGNING = {
     "token": "software", "production": False, "waiting": 1, "with_token": 2, "window": 32, "oldest_seconds": 0.5,
     "trouble": {}, "parties_waiting": 1, "last_number": 7, "last_at": HEAD["at"], "lately": 7, "lately_failed": 0,
@@ -52,6 +51,14 @@ KEY = {
 CHANGE = {
     "number": 7, "kind": "key-activate", "subject": "shop/2", "digest": "00", "state": "submitted", "at": HEAD["at"],
     "submitted_by": "wang", "reason": "why", "decided_by": "", "decided_at": "", "remark": "", "single_handed": False,
+}  # fmt: skip
+DEVICE = {
+    "device": "hsm-a", "state": "UP", "why": "", "priority": 1, "in_flight": 0, "signed": 9, "per_second": 0.9,
+    "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "refused_keys": [],
+}  # fmt: skip
+OUT = {
+    "device": "hsm-a", "others": ["hsm-b"], "signed": 2, "failed": 0, "errors": [], "milliseconds": 9.0,
+    "back_milliseconds": 50.0, "stands": True, "why": "",
 }  # fmt: skip
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
@@ -90,6 +97,7 @@ ANSWERS: dict[str, Any] = {
     "change.show": CHANGE | {"what": KEY},
     "change.approve": CHANGE | {"state": "approved", "decided_by": "li"},
     "change.reject": CHANGE | {"state": "rejected", "decided_by": "li"},
+    "hsm.failover_test": [OUT],
     "receipt.list": [HEAD | {"answers": [{"code": "800", "stage": "customs", "outcome": "released"}]}],
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
@@ -171,6 +179,7 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "change show 7": ("change.show", {"number": 7}),
     "change approve 7 --reason why": ("change.approve", {"number": 7, "reason": "why"}),
     "change reject 7 --reason why": ("change.reject", {"number": 7, "reason": "why"}),
+    "hsm failover-test --reason why": ("hsm.failover_test", {"reason": "why"}),
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),

@@ -38,6 +38,7 @@ BAD: dict[str, Mapping[str, Any]] = {
     "trust.check": {},
     "trust.import": {},
     "trust.fetch": {"url": "http://lists.example"},
+    "hsm.failover_test": {"device": "hsm-a"},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
