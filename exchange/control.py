@@ -17,6 +17,7 @@ from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
+from exchange.verbs.evidence import Evidence
 from exchange.verbs.signing import Signing
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Control:
             "routes.rollback": self.routes_rollback,
             "schema.reload": self.schema_reload,
             **Signing(daemon).verbs(),
+            **Evidence(daemon).verbs(),
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from attrs import frozen
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from exchange import plugins
 from exchange.errors import ConfigurationError
@@ -37,6 +37,35 @@ class TokenSettings(Strict):
     kind: str = "software"
     allow_software_keys: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
+
+
+class TimestampSettings(Strict):
+    """A time stamping authority (RFC 3161), asked at each export of evidence."""
+
+    url: str = Field(description="its address", pattern="^https?://")
+    ca: Path | None = Field(None, description="certificates (PEM) of who vouches for it; without, any is taken")
+
+
+class EvidenceSettings(Strict):
+    """What the manifest of an evidence file is signed with, and who stamps it with the time."""
+
+    key: str = Field("", description="key that the token signs the manifest with; without, it isn't signed")
+    profile: str = Field("", description="signature profile for that")
+    timestamp: TimestampSettings | None = Field(None, description="time stamping authority (RFC 3161)")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if bool(self.key) != bool(self.profile):
+            raise ValueError("key and profile go together")
+        return self
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            return PROFILES.named(name).name if name else name
+        except ConfigurationError as why:
+            raise ValueError(str(why.problems[0])) from None
 
 
 class MonitorSettings(Strict):
@@ -82,6 +111,7 @@ class Settings(Strict):
     profiles: tuple[ProfileRow, ...] = Field(
         (), description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md)"
     )
+    evidence: EvidenceSettings = EvidenceSettings()
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from exchange.errors import BadSignature
 from exchange.instants import Instant, show_instant
@@ -41,6 +41,8 @@ class Verified:
     signer: Certificate
     profile: Profile
     signed: bytes  # what was signed: the canonical document of an XML signature, the content of all others
+    given: bytes = field(default=b"", repr=False)  # what the key was given to sign
+    value: bytes = field(default=b"", repr=False)  # what it made of that, as a token answers
 
 
 class Format(Protocol):
