@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
+import atexit
 import io
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import orjson
+from attrs import frozen
 
 from exchange import catalogue
 from exchange.catalogue import Catalogue
@@ -22,13 +27,16 @@ from exchange.evidence.gathering import Sign, write
 from exchange.evidence.verifying import verify
 from exchange.instants import read_id
 from exchange.stores.sqlite import SqliteStore
+from simulators._authority_engine import Authority
+from simulators.authority import rules_of
+from tests import pki, sealing
+from tests.daemon import Clock, House, inventory, running, switchd_yaml
 
 Entries = dict[str, bytes]
 
 
-@functools.cache
 def types() -> Catalogue:
-    """Return the message types, read once a run."""
+    """Return the message types."""
     return catalogue.load(catalogue.SCHEMAS)
 
 
@@ -126,3 +134,60 @@ def refitted(all: Entries, folder: str = "") -> None:
     facts = orjson.loads(all[f"{folder}message.json"])
     facts |= {"size": len(body), "sha256": sha256(body).hexdigest()}
     all[f"{folder}message.json"] = form.dumped(facts)
+
+
+# -- one that is looked at from all sides ------------------------------------------------------------------------
+
+SIGNING = switchd_yaml(more="evidence: {key: rsa, profile: rsa-sha256}\n")
+CERTIFICATE = form.certificate(sha256(pki.der("p256")).hexdigest())
+
+
+@frozen
+class Kept:
+    """Evidence of an inventory that was signed, and answered in four stages; and of one that came after it."""
+
+    id: str
+    file: bytes
+    other: bytes
+    home: Path
+    events: list[dict[str, Any]]
+
+
+@cache
+def kept() -> Kept:
+    """Make it, once a run; for reading only."""
+    home = Path(mkdtemp(prefix="evidence-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return asyncio.get_event_loop().run_until_complete(_kept(home))
+
+
+async def _kept(home: Path) -> Kept:
+    async with running(home, switchd=SIGNING, clock=Clock(sealing.now())) as house:
+        id, other = await answered(house), await answered(house, 2)
+        file = await exported(house, home, id)
+        await house.daemon._witness()
+        return Kept(id, file, export(home, other), home, house.logged("signing.checkpoint"))
+
+
+async def answered(house: House, number: int = 1) -> str:
+    """Take an inventory, sign it, send it and have customs answer it; return its id."""
+    id = await house.give("ent1-box", inventory(number))
+    await house.settle()
+    sent = house.sent("customs-queue")[-1].read()
+    for receipt in Authority(rules=rules_of("customs.yaml"), types=house.daemon.catalogue).answer(sent, house.clock.at):
+        await house.give("customs-queue", receipt.body, receipt.name)
+    await house.settle()
+    assert await house.state(id) == "COMPLETED"
+    return id
+
+
+async def exported(house: House, home: Path, id: str) -> bytes:
+    """Export evidence in a thread of its own, with a manifest that the daemon signs meanwhile."""
+    loop = asyncio.get_running_loop()
+
+    def signed(manifest: bytes) -> bytes:
+        asked = house.ask("evidence.sign", message=id, digest=sha256(manifest).hexdigest())
+        text: str = asyncio.run_coroutine_threadsafe(asked, loop).result(20)
+        return text.encode()
+
+    return await asyncio.to_thread(export, home, id, signed)

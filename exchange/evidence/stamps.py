@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from exchange.errors import ConfigurationError, Transient
 from exchange.evidence import form
@@ -51,7 +52,7 @@ class Authority:
             stamp = rfc3161.decode_timestamp_response(answer)
             if stamp.tst_info.nonce != asked.nonce:
                 raise ValueError("it answers another question")
-            _verify(stamp, manifest, self.roots or _inside(stamp))
+            _verify(stamp, manifest, self.roots)
         except (ValueError, rfc3161.VerificationError) as why:
             raise self._failed(str(why)) from why
         return answer
@@ -80,28 +81,34 @@ def check(package: Package, manifest: Manifest, pins: Pins) -> Check:
 
     try:
         stamp = rfc3161.decode_timestamp_response(package.read(form.STAMP, SMALL))
-        inside = _inside(stamp)
-        _verify(stamp, manifest.dumped(), pins.certificates or inside)
-    except (ValueError, rfc3161.VerificationError) as why:
+        _verify(stamp, manifest.dumped(), pins.certificates)
+        at = show_instant(round(stamp.tst_info.gen_time.timestamp() * SECOND))
+        signer = ", ".join(shown(certificates.read(der)) for der in _signer(stamp))
+    except (ValueError, rfc3161.VerificationError, ConfigurationError) as why:
         return failed("timestamp", f"it doesn't stand: {why}", f"时间戳无效：{why}", form.STAMP)
-    at = show_instant(round(stamp.tst_info.gen_time.timestamp() * SECOND))
-    signer = shown(certificates.read(inside[0])) if inside else stamp.tst_info.name
-    return passed(
-        "timestamp", f"it was there at {at}, says {signer}", f"该时间戳证明其于 {at} 已存在：{signer}", form.STAMP
-    )
+    en, zh = f"it was there at {at}, says {signer}", f"该时间戳称其于 {at} 已存在：{signer}"
+    if pins.certificates:
+        return passed("timestamp", en, zh, form.STAMP)
+    return absent("timestamp", f"{en}; give its root with --trust", f"{zh}；请用 --trust 核验", form.STAMP)
 
 
-def _inside(stamp: Any) -> list[bytes]:
-    """Return the certificates in a stamp, in DER, its signer's first."""
+def _signer(stamp: Any) -> list[bytes]:
+    """Return the certificate of who signed a stamp, in DER, where it stands in it."""
     signers = {(one.issuer, one.serial_number) for one in stamp.signed_data.signer_infos}
-    found = [(x509.load_der_x509_certificate(der), der) for der in map(bytes, stamp.signed_data.certificates)]
-    return [der for _, der in sorted(found, key=lambda one: (one[0].issuer, one[0].serial_number) not in signers)]
+    found = [x509.load_der_x509_certificate(bytes(der)) for der in stamp.signed_data.certificates]
+    return [one.public_bytes(Encoding.DER) for one in found if (one.issuer, one.serial_number) in signers]
 
 
 def _verify(stamp: Any, manifest: bytes, roots: Sequence[bytes]) -> None:
-    """Raise VerificationError or ValueError where a stamp isn't over the manifest, or isn't vouched for."""
+    """Raise VerificationError or ValueError where a stamp isn't over the manifest, or *roots* don't vouch for it.
+
+    Without roots its signature isn't looked at: anybody could have made it.
+    """
     import rfc3161_client as rfc3161
 
-    known = [x509.load_der_x509_certificate(der) for der in roots]
-    verifier = rfc3161.VerifierBuilder(roots=known).build()
-    verifier.verify(stamp, sha256(manifest).digest())
+    digest = sha256(manifest).digest()
+    if stamp.status != rfc3161.PKIStatus.GRANTED or stamp.tst_info.message_imprint.message != digest:
+        raise ValueError("it was refused, or is over something else")
+    if roots:
+        known = [x509.load_der_x509_certificate(der) for der in roots]
+        rfc3161.VerifierBuilder(roots=known).build().verify(stamp, digest)
