@@ -137,8 +137,8 @@ def prove(numbers: Iterable[int], rows: Callable[[int, int], Sequence[Row]]) -> 
     proved = 0
     for number in sorted(numbers):
         if number > proved:
-            proved = checkpoint(number)
-            proofs += _proof(number, rows(number - 2, proved - number + 2))
+            proved, after = checkpoint(number), max(0, number - 2)
+            proofs += _proof(number, rows(after, proved - after))
     return proofs
 
 

@@ -84,7 +84,7 @@ def _authority(installation: Installation, url: str) -> Sign | None:
         return None
     if asked is None or url not in ("", asked.url):
         return stamps.Authority(url)
-    roots = from_file(installation.path(asked.ca).read_bytes()) if asked.ca else ()
+    roots = _certificates(installation.path(asked.ca)) if asked.ca else ()
     return stamps.Authority(asked.url, roots)
 
 
@@ -96,14 +96,24 @@ def _message(id: str) -> int:
 
 
 def verified(file: Path, trust: Sequence[Path], head: str) -> dict[str, Any]:
-    """Check an evidence file. Raises ConfigurationError where a certificate to trust can't be read."""
-    trusted = [der for path in trust for der in from_file(path.read_bytes())]
+    """Check an evidence file. Raises NotFound; ConfigurationError where a certificate to trust can't be read."""
+    trusted = [der for path in trust for der in _certificates(path)]
+    if not file.is_file():
+        raise NotFound(f"there is no file {file}", f"没有文件 {file}")
     checks = verifying.verify(file, types_of(installed()), trusted, head)
     return {
         "file": str(file),
         "passed": all(one.outcome != FAILED for one in checks),
         "checks": [_shown(one) for one in checks],
     }
+
+
+def _certificates(path: Path) -> Sequence[bytes]:
+    """Return the certificates in a file, in DER. Raises NotFound, ConfigurationError."""
+    try:
+        return from_file(path.read_bytes())
+    except OSError as why:
+        raise NotFound(f"{path} can't be read: {why.strerror}", f"{path} 无法读取：{why.strerror}") from why
 
 
 def _shown(one: Check) -> dict[str, str]:

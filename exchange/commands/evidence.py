@@ -77,11 +77,11 @@ def _print_exported(told: Mapping[str, Any]) -> None:
         "switchctl evidence verify evidence-20261122-42.zip --trust ca.pem --json",
     ),
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="the file · 证据包")
+@click.argument("file", type=click.Path(path_type=Path), help="the file · 证据包")
 @click.option(
     "--trust",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="certificates (PEM or DER) of signers, or of who issued theirs: no others pass · 受信任的证书",
 )
 @click.option("--head", default="", help="link of the signing log that was noted later · 事后记录的签名日志链值")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from hashlib import sha256
 from typing import IO, Any, Final
 
@@ -38,24 +39,17 @@ class Item:
 def write(past: Past, message: int, file: IO[bytes], sign: Sign, stamp: Sign | None = None) -> Manifest:
     """Write the evidence of a message; *sign* and *stamp* are asked last. Raises NotFound, Refused."""
     items = sorted(_items(past, message), key=lambda one: one.name)
-    writer = Writer(file)
-    entries = [writer.add(one.name, one.what, one.read()) for one in items]
-    manifest = Manifest(
-        format=form.FORMAT,
-        message=show_id(message),
-        signature=form.STATEMENT,
-        timestamp=form.STAMP if stamp else "",
-        entries=entries,
-    )
-    signature = sign(manifest.dumped())
-    if not signature:
-        manifest = manifest.model_copy(update={"signature": ""})
-    writer.append(form.MANIFEST, manifest.dumped())
-    if signature:
-        writer.append(form.STATEMENT, signature)
-    if stamp:
-        writer.append(form.STAMP, stamp(manifest.dumped()))
-    writer.close()
+    with closing(Writer(file)) as writer:
+        entries = [writer.add(one.name, one.what, one.read()) for one in items]
+        about = {"signature": form.STATEMENT, "timestamp": form.STAMP if stamp else ""}
+        manifest = Manifest(format=form.FORMAT, message=show_id(message), **about, entries=entries)
+        if not (signature := sign(manifest.dumped())):
+            manifest = manifest.model_copy(update={"signature": ""})
+        writer.append(form.MANIFEST, manifest.dumped())
+        if signature:
+            writer.append(form.STATEMENT, signature)
+        if stamp:
+            writer.append(form.STAMP, stamp(manifest.dumped()))
     return manifest
 
 

@@ -34,6 +34,7 @@ BAD: dict[str, Mapping[str, Any]] = {
     "sign.queue": {"of": "ENT1"},
     "sign.log": {"of": "ENT1"},
     "sign.test": {"profile": "ceb-sm2"},
+    "evidence.sign": {"message": "20261122-1"},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
@@ -69,7 +70,7 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
     looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
-    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test"}
+    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "evidence.sign"}
     assert set(BAD) - looking == NEED_REASON
 
 

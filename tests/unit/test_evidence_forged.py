@@ -36,6 +36,11 @@ SAID = b"TEST-ORDER-0002"
 ELSE = b"TEST-ORDER-0009"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _made() -> None:
+    kept()  # before the examples: it takes longer than any of them may
+
+
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_no_bit_of_any_entry_can_be_changed_unseen(data: st.DataObject) -> None:
