@@ -24,18 +24,25 @@ from exchange.signing.canonical import parsed
 from exchange.signing.certificates import Certificate
 from exchange.signing.xmldsig import Verified, assemble, prepare
 
-_TEXT: Final = '<Evidence xmlns="urn:switch-evidence:1" message="{message}" manifest="{digest}" at="{at}"></Evidence>\n'
+_TEXT: Final = (
+    '<Evidence xmlns="urn:switch-evidence:1" message="{message}" manifest="{manifest}" signer="{signer}" at="{at}">'
+    "</Evidence>\n"
+)
 
 
-def written(message: str, digest: str, at: Instant) -> bytes:
-    """Return what is to be signed about a manifest. Raises ValueError where that is no id or digest.
+def written(message: str, digest: str, signer: bytes, at: Instant) -> bytes:
+    """Return what is to be signed about a manifest with that SHA-256 by whom a certificate (DER) is.
 
-    >>> written("20261122-1", 64 * "0", 0)[:60]
+    The certificate is named in it, for a signature in XML doesn't cover the one that stands beside it. Raises
+    ValueError where it is no id or digest.
+
+    >>> written("20261122-1", 64 * "0", b"", 0)[:60]
     b'<Evidence xmlns="urn:switch-evidence:1" message="20261122-1" '
     """
     if not re.fullmatch(r"\d{8}-\d+", message, re.ASCII) or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError("a message's id and the SHA-256 of its manifest are needed")
-    return _TEXT.format(message=message, digest=digest, at=show_instant(at)).encode()
+    shown = sha256(signer).hexdigest()
+    return _TEXT.format(message=message, manifest=digest, signer=shown, at=show_instant(at)).encode()
 
 
 def check(package: Package, manifest: Manifest, pins: Pins) -> Check:
@@ -46,7 +53,6 @@ def check(package: Package, manifest: Manifest, pins: Pins) -> Check:
     try:
         attributes: Any = parsed(document).attrib
         at = str(attributes.get("at", ""))
-        statement = written(manifest.message, sha256(manifest.dumped()).hexdigest(), instant(at))
         found = _found(document, pins.certificates, instant(at))
     except (ExchangeError, ValueError) as why:
         return _failed(f"it can't be read: {why}", f"无法读取：{why}")
@@ -54,6 +60,8 @@ def check(package: Package, manifest: Manifest, pins: Pins) -> Check:
         return _failed("it carries no signature", "没有签名")
     if found.verified is None:
         return _failed(str(found.why), f"{found.why.code} {found.why.zh}" if found.why else "")
+    digest = sha256(manifest.dumped()).hexdigest()
+    statement = written(manifest.message, digest, found.verified.signer.der, instant(at))
     if not _is(document, statement, found.verified):
         return _failed("it is over another manifest", "所签的是另一份清单")
     return _trusted(found.verified.signer, at, pins)

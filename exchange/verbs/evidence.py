@@ -31,14 +31,16 @@ class Evidence:
 
         Raises TokenError.
         """
-        asked = self._daemon.installation.settings.evidence
+        daemon = self._daemon
+        asked, at = daemon.installation.settings.evidence, daemon.now()
         if not asked.key:
             return ""
+        signer = daemon.token.certificate(daemon.signing.choose(asked.key, at))
         try:
-            document = statement.written(message, digest, self._daemon.now())
+            document = statement.written(message, digest, signer, at)
         except ValueError as why:
             raise Refused(str(why), "须给出报文编号和清单的 SHA-256") from why
-        result = await sealed(self._daemon, f"evidence {message}", Seal(document, None, asked.profile, asked.key))
+        result = await sealed(daemon, f"evidence {message}", Seal(document, None, asked.profile, asked.key))
         if result.error is not None:
             raise result.error
         return result.body.decode()
