@@ -36,8 +36,8 @@ def written(message: str, digest: str, signer: bytes, at: Instant) -> bytes:
     The certificate is named in it, for a signature in XML doesn't cover the one that stands beside it. Raises
     ValueError where it is no id or digest.
 
-    >>> written("20261122-1", 64 * "0", b"", 0)[:60]
-    b'<Evidence xmlns="urn:switch-evidence:1" message="20261122-1" '
+    >>> written("20261122-1", 64 * "0", b"", 0)[:59]
+    b'<Evidence xmlns="urn:switch-evidence:1" message="20261122-1"'
     """
     if not re.fullmatch(r"\d{8}-\d+", message, re.ASCII) or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError("a message's id and the SHA-256 of its manifest are needed")
