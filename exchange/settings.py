@@ -50,7 +50,7 @@ class EvidenceSettings(Strict):
     """What the manifest of an evidence file is signed with, and who stamps it with the time."""
 
     key: str = Field("", description="key that the token signs the manifest with; without, it isn't signed")
-    profile: str = Field("", description="signature profile for that")
+    profile: str = Field("", description="signature profile for that: one for XML, of the switch's own")
     timestamp: TimestampSettings | None = Field(None, description="time stamping authority (RFC 3161)")
 
     @model_validator(mode="after")
@@ -63,9 +63,11 @@ class EvidenceSettings(Strict):
     @classmethod
     def _known(cls, name: str) -> str:
         try:
-            return PROFILES.named(name).name if name else name
+            if name and not PROFILES.named(name).enveloped:
+                raise ValueError(f"{name} doesn't sign XML, and the manifest's statement is XML")
         except ConfigurationError as why:
             raise ValueError(str(why.problems[0])) from None
+        return name
 
 
 class MonitorSettings(Strict):

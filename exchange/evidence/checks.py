@@ -14,10 +14,11 @@ from exchange.evidence import form
 from exchange.evidence.contents import Contents, Told
 from exchange.evidence.findings import Check, absent, failed, passed
 from exchange.evidence.form import Entry, Form
-from exchange.evidence.signatures import Found, Pins, digests, find, left_is
+from exchange.evidence.signatures import Found, Pins, beside, digests, find, left_is
 from exchange.instants import SECOND, Instant
 from exchange.lifecycle import DELIVERY, MESSAGE, replay, step
 from exchange.signing.certificates import Certificate
+from exchange.signing.profiles import PROFILES
 from exchange.signinglog import content
 
 MARKS: Final = frozenset(("overdue", "expire", "try", "note"))  # journal lines that are no step
@@ -41,14 +42,18 @@ def instant(text: str) -> Instant:
 
 
 def look(read: Contents, pins: Pins) -> Signed:
-    """Verify every XML signature, at the time that the log or the arrival gives."""
+    """Verify every signature, at the time that the log or the arrival gives."""
     known = [*read.certificates, *pins.certificates]
     times = {row.serial: row.at for row in read.log.rows}
+    rows = [row for row in read.log.rows if row.profile in PROFILES and not PROFILES[row.profile].enveloped]
+    made = {row.serial: (PROFILES[row.profile], row.at) for row in rows}
     found: dict[str, Found] = {}
     for told in read.messages:
         arrived = instant(told.facts.at)
         for name in told.payloads:
             one = find(read.inside(name), known, arrived, times)
+            if one is None and told is read.message and name in told.sealed:
+                one = beside(read.inside(name), read.payload(told.folder.original), known, made)
             if one is not None:
                 found[name] = one
     return Signed(found)
@@ -93,8 +98,7 @@ def _signature(told: Told, name: str, found: Found, pins: Pins) -> Check:
 def sent(read: Contents, signed: Signed) -> Iterator[Check]:
     """Tell of every form of the message whether it is the original with a signature put in."""
     told = read.message
-    forms = {one.entry: one for one in told.facts.deliveries if one.disposition == "message"}
-    forms.pop(told.folder.original, None)
+    forms = told.sealed
     original = read.inside(told.folder.original) if forms else b""
     for one in forms.values():
         yield _sent(read, signed, told, one, original)
@@ -104,6 +108,8 @@ def sent(read: Contents, signed: Signed) -> Iterator[Check]:
 
 def _sent(read: Contents, signed: Signed, told: Told, one: Form, original: bytes) -> Check:
     inside, name = read.inside(one.entry), one.entry
+    if name in signed.found and signed.found[name].apart:
+        return _apart(name, signed.found[name])
     if inside == original:
         return passed("sent", "the original, in another envelope", "原件，仅更换信封", name)
     if left_is(original, inside):
@@ -113,6 +119,14 @@ def _sent(read: Contents, signed: Signed, told: Told, one: Form, original: bytes
     if steps := _steps(told, one):
         return absent("sent", f"it was made of the original by {steps}", f"由原件经步骤 {steps} 转换而成", name)
     return failed("sent", "it isn't the original with a signature put in", "不是原件加签名", name)
+
+
+def _apart(name: str, found: Found) -> Check:
+    if found.verified is not None:
+        return passed("sent", "a signature over the original, byte for byte", "对原件逐字节的签名", name)
+    if found.untold:
+        return absent("sent", "a signature that can't be verified here", "此处无法验证的签名", name)
+    return failed("sent", "it is no signature over the original", "不是对原件的签名", name)
 
 
 def _steps(told: Told, one: Form) -> str:
@@ -138,6 +152,9 @@ def log(read: Contents, signed: Signed) -> Iterator[Check]:
         if where.get(pair) in ours:
             en = f"row {row.number} is about the signature in {where[pair]}"
             yield passed("signing-log", en, f"第 {row.number} 行即 {where[pair]} 中的签名")
+        elif any(one.untold for one in signed.found.values()):
+            en = f"row {row.number} may be about the signature that can't be verified here"
+            yield absent("signing-log", en, f"第 {row.number} 行可能即此处无法验证的签名")
         elif _went(told, row.number):
             yield _log(f"row {row.number} is about no signature in it", f"第 {row.number} 行与其中任何签名不符")
         else:

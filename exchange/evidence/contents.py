@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from exchange.errors import Refused, Unreadable
 from exchange.evidence import form
 from exchange.evidence.container import Package, unreadable
-from exchange.evidence.form import Facts, Folder, Generation, Line, Log, Manifest
+from exchange.evidence.form import Facts, Folder, Form, Generation, Line, Log, Manifest
 from exchange.lifecycle import MESSAGE
+from exchange.planning import BESIDE
 from exchange.wrappers import opening
 
 SMALL = 16 * 1024 * 1024  # bytes of an entry that isn't a payload
@@ -32,6 +33,13 @@ class Told:
         """The entries with what was sent instead of the original."""
         sent = dict.fromkeys(one.entry for one in self.facts.deliveries)
         return [name for name in sent if name != self.folder.original]
+
+    @property
+    def sealed(self) -> dict[str, Form]:
+        """The deliveries that carried the message not as it came, or a signature beside it, by entry."""
+        sent = {one.entry: one for one in self.facts.deliveries if one.disposition in ("message", BESIDE)}
+        sent.pop(self.folder.original, None)
+        return sent
 
     @property
     def payloads(self) -> list[str]:

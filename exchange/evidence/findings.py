@@ -18,7 +18,7 @@ CHECKS: Final[Mapping[str, tuple[str, str, str]]] = {
     "entries": ("SWX-7071", "entries as in the manifest", "条目与清单一致"),
     "manifest-signature": ("SWX-7072", "signature of the manifest", "清单的签名"),
     "timestamp": ("SWX-7079", "time stamp", "时间戳"),
-    "signature": ("SWX-7073", "XML signature", "XML 签名"),
+    "signature": ("SWX-7073", "signature", "签名"),
     "sent": ("SWX-7074", "sent = original + signature", "所发 = 原件 + 签名"),
     "signing-log": ("SWX-7075", "signing log", "签名日志"),
     "chain": ("SWX-7076", "chain of the signing log", "签名日志的链"),

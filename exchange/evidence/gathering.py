@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from typing import IO, Any, Final
 
@@ -18,7 +18,7 @@ from exchange.evidence.form import Detail, Facts, Folder, Form, Generation, Line
 from exchange.instants import read_id, show_id, show_instant
 from exchange.model import Parcel, Spool
 from exchange.ports import Past
-from exchange.signing import certificates
+from exchange.signing import certificates, cms
 from exchange.signinglog import prove
 from exchange.wrappers import opening
 
@@ -165,16 +165,22 @@ def _line(line: Mapping[str, Any]) -> Line:
 
 
 def _certificates(parcel: Parcel) -> Iterator[bytes]:
-    """Yield the certificates that stand in the XML signatures of a payload, inside whatever envelopes."""
+    """Yield the certificates that stand in the signatures of a payload, inside whatever envelopes."""
     try:
         payload, _ = opening.opened(parcel.read())
     except Unreadable:
         return
-    for found in _CERTIFICATE.finditer(payload):
-        try:
-            yield certificates.read(b64decode(found[1])).der
-        except (ValueError, ConfigurationError):
-            continue
+    shown = (found[1] for found in _CERTIFICATE.finditer(payload))
+    for der in (*cms.shown(payload), *map(_decoded, shown)):
+        with suppress(ConfigurationError):
+            yield certificates.read(der).der
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        return b64decode(text)
+    except ValueError:
+        return b""
 
 
 def _generations(past: Past, journal: Sequence[Mapping[str, Any]]) -> Item:

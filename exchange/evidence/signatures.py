@@ -1,4 +1,4 @@
-"""The XML signatures in an evidence file: whether they stand, whose they are, and what is left without them."""
+"""The signatures in an evidence file: whether they stand, whose they are, and what is left without them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from lxml import etree
 
 from exchange.errors import BadSignature, ConfigurationError, ExchangeError, TokenError, Unreadable
 from exchange.instants import Instant
-from exchange.signing import canonical, certificates, profiles, xmldsig
-from exchange.signing.faults import STRANGER
+from exchange.signing import canonical, certificates, formats, xmldsig
+from exchange.signing.contract import Verified
+from exchange.signing.faults import STRANGER, bad
+from exchange.signing.profiles import PROFILES, Profile
 from exchange.signing.splice import splice
-from exchange.signing.xmldsig import Verified
 from exchange.tokens import sm2
 
 _DS: Final = "{http://www.w3.org/2000/09/xmldsig#}"
@@ -66,11 +67,12 @@ def _issued_sm2(one: x509.Certificate, authority: bytes) -> bool:
 
 @frozen
 class Found:
-    """An XML signature: it stands, or *why* not; *named* is what its KeyInfo shows, in DER."""
+    """A signature: it stands, or *why* not; *named* is the certificate that it shows, or was made with, in DER."""
 
     verified: Verified | None
     why: ExchangeError | None = None
     named: bytes | None = None
+    apart: bool = False  # whether it stands around what was signed, or beside it
 
     @property
     def untold(self) -> bool:
@@ -94,7 +96,7 @@ def find(payload: bytes, known: Sequence[bytes], at: Instant, times: Mapping[str
     named = _shown(signature)
     at = times.get(certificates.read(named).serial, at) if named else at
     behind = [etree.QName(one).localname for one in signature.itersiblings() if isinstance(one.tag, str)]
-    accepted = profiles.accepted(())
+    accepted = [one for one in PROFILES.all if one.enveloped]
     try:
         return Found(xmldsig.verify(root, profiles=accepted, certificates=known, at=at, behind=behind), None, named)
     except ExchangeError as why:
@@ -108,6 +110,28 @@ def _shown(signature: Any) -> bytes | None:
         return certificates.read(b64decode(text)).der if text else None
     except (ValueError, ConfigurationError):
         return None
+
+
+def beside(
+    payload: bytes, content: bytes, known: Sequence[bytes], made: Mapping[str, tuple[Profile, Instant]]
+) -> Found | None:
+    """Verify what is no XML as a signature around or beside *content*; None where none was made.
+
+    *made* tells, by the serial number of a certificate, by which profile it signed and when: such a signature needn't
+    name its signer.
+    """
+    if not made:
+        return None
+    for der in known:
+        signer = certificates.read(der)
+        if signer.serial in made:
+            profile, at = made[signer.serial]
+            try:
+                verified = formats.verify(payload, profiles=[profile], certificates=[der], at=at, content=content)
+                return Found(verified, None, der, apart=True)
+            except ExchangeError as why:
+                return Found(None, why, der, apart=True)
+    return Found(None, bad(STRANGER), apart=True)
 
 
 def left_is(original: bytes, signed: bytes) -> bool:
@@ -135,4 +159,4 @@ def _left_is_empty(original: bytes, signed: bytes) -> bool:
 
 def digests(verified: Verified) -> tuple[bytes, bytes]:
     """Return what a row of the signing log says of a signature: SHA-256 of what the key was given, and of the value."""
-    return sha256(verified.signed_info).digest(), sha256(verified.value).digest()
+    return sha256(verified.given).digest(), sha256(verified.value).digest()

@@ -22,7 +22,8 @@ from exchange.evidence.signatures import Found, Pins, find
 from exchange.instants import Instant, show_instant
 from exchange.signing.canonical import parsed
 from exchange.signing.certificates import Certificate
-from exchange.signing.xmldsig import Verified, assemble, prepare
+from exchange.signing.contract import Verified
+from exchange.signing.xmldsig import assemble, prepare
 
 _TEXT: Final = (
     '<Evidence xmlns="urn:switch-evidence:1" message="{message}" manifest="{manifest}" signer="{signer}" at="{at}">'
@@ -36,7 +37,7 @@ def written(message: str, digest: str, signer: bytes, at: Instant) -> bytes:
     The certificate is named in it, for a signature in XML doesn't cover the one that stands beside it. Raises
     ValueError where it is no id or digest.
 
-    >>> written("20261122-1", 64 * "0", b"", 0)[:59]
+    >>> written("20261122-1", 64 * "0", b"", 0)[:60]
     b'<Evidence xmlns="urn:switch-evidence:1" message="20261122-1"'
     """
     if not re.fullmatch(r"\d{8}-\d+", message, re.ASCII) or not re.fullmatch(r"[0-9a-f]{64}", digest):

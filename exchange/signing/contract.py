@@ -95,14 +95,15 @@ def require_fit(signer: Certificate, profile: Profile, at: Instant) -> None:
         )
 
 
-def require_signed(signer: Certificate, profile: Profile, written: bytes, data: bytes) -> None:
-    """Raise BadSignature where what is *written* as the value isn't the signer's over *data*."""
+def require_signed(signer: Certificate, profile: Profile, written: bytes, data: bytes) -> bytes:
+    """Return what is *written* as the value, as a token answers; raise BadSignature where it isn't over *data*."""
     try:
         value = profile.value(written)
     except ValueError:
         raise bad(VALUE) from None
     if not x509.signed_by(signer, profile.algorithm, value, data, profile.sm2_id):
         raise bad(VALUE)
+    return value
 
 
 def unaccepted(profiles: Iterable[Profile]) -> BadSignature:

@@ -225,9 +225,8 @@ def _verified(
     require_fit(signer, profile, at)
     if profile.digest(signed) != _decoded(parts["DigestValue"]):
         raise bad(DIGEST)
-    written = _decoded(parts["SignatureValue"])
-    require_signed(signer, profile, written, signed_info)
-    return Verified(signer, profile, signed, signed_info, profile.value(written))
+    value = require_signed(signer, profile, _decoded(parts["SignatureValue"]), signed_info)
+    return Verified(signer, profile, signed, signed_info, value)
 
 
 def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Element:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exchange.errors import Refused
 from exchange.evidence import statement
+from exchange.signing.profiles import PROFILES
 from exchange.signing.sealing import Seal
 from exchange.verbs.signing import sealed
 
@@ -40,7 +41,9 @@ class Evidence:
             document = statement.written(message, digest, signer, at)
         except ValueError as why:
             raise Refused(str(why), "须给出报文编号和清单的 SHA-256") from why
-        result = await sealed(daemon, f"evidence {message}", Seal(document, None, asked.profile, asked.key))
+        result = await sealed(
+            daemon, f"evidence {message}", Seal(document, None, PROFILES.named(asked.profile), asked.key)
+        )
         if result.error is not None:
             raise result.error
         return result.body.decode()

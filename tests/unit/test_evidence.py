@@ -12,6 +12,7 @@ import pytest
 from exchange.errors import NotFound, Refused
 from exchange.evidence import form
 from exchange.evidence.signatures import left_is
+from exchange.signing.profiles import PROFILES
 from tests import evidence, pki, sealing
 from tests.daemon import ROUTES, Clock, House, answer, inventory, order, running, switchd_yaml
 from tests.evidence import (
@@ -25,6 +26,7 @@ from tests.evidence import (
     forged,
     kept,
     outcomes,
+    refitted,
     replaced,
 )
 
@@ -193,6 +195,24 @@ async def test_what_a_step_made_of_a_message_is_told_as_transformed_and_not_as_c
         assert (await told(tmp_path, house, order(1)))["sent"] == {"passed"}, "only its envelope is another"
         found = await told(tmp_path, house, inventory(1))
     assert (found["signature"], found["sent"], found["signing-log"]) == ({"passed"}, {"passed"}, {"passed"})
+
+
+@pytest.mark.parametrize("profile", [one.name for one in PROFILES.all if not one.enveloped])
+async def test_a_signature_around_the_original_or_beside_it_stands_where_its_certificate_is_known(
+    profile: str, tmp_path: Path
+) -> None:
+    key = {"sm2": "sm2", "rsa": "rsa", "ecdsa": "p256"}[PROFILES.named(profile).algorithm.partition("-")[0]]
+    signed = f"match: {{type: CEB311Message}}, sign: {profile}"
+    routes = ROUTES.replace("match: {type: CEB311Message}", signed).replace("signing_key: p256", f"signing_key: {key}")
+    async with running(tmp_path, routes, clock=Clock(sealing.now())) as house:
+        id = await house.give("ent1-box", order(1))
+        await house.settle()
+    file = evidence.export(tmp_path, id)
+    found = outcomes(checked(file, tmp_path, trust=[pki.der(key)]))
+    assert (found["signature"], found["sent"], found["signing-log"]) == ({"passed"}, {"passed"}, {"passed"})
+    assert failures(checked(file, tmp_path)) == [], "a raw signature doesn't bring its certificate along"
+    changed = forged(file, replaced("original", b"ORDER-1<", b"ORDER-9<"), refitted)
+    assert ("sent", "sent/0") in failures(checked(changed, tmp_path, trust=[pki.der(key)]))
 
 
 async def test_of_a_receipt_for_two_senders_each_gets_his_part_and_no_key_of_the_other(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ async def test_what_cannot_be_exported_leaves_nothing_behind(tmp_path: Path) -> 
     [
         ("{key: rsa}", "key and profile go together"),
         ("{key: rsa, profile: rsa-sha257}", "did you mean rsa-sha256?"),
+        ("{key: rsa, profile: raw-sm2}", "doesn't sign XML"),
         ("{timestamp: {url: 'ftp://x'}}", "evidence.timestamp.url"),
     ],
 )
