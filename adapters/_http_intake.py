@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from adapters._http_keys import Gate
-from adapters._http_problems import Problem, unreadable
+from adapters._http_problems import Problem
 from adapters._spool import Spooler, discard
 from exchange.model import Endpoint, Parcel, Spool
 from exchange.ports import World
@@ -78,8 +78,10 @@ class Intake:
         try:
             name = unquote_to_bytes(quoted).decode()
         except UnicodeDecodeError:
-            raise unreadable("X-File-Name", "expected UTF-8, percent-encoded", "应为百分号编码的 UTF-8") from None
+            raise Problem.unreadable(
+                "X-File-Name", "expected UTF-8, percent-encoded", "应为百分号编码的 UTF-8"
+            ) from None
         if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable() or len(name.encode()) > 255:
-            raise unreadable("X-File-Name", "expected a file name without slashes, at most 255 bytes",
+            raise Problem.unreadable("X-File-Name", "expected a file name without slashes, at most 255 bytes",
                              "应为不含斜杠的文件名, 最长 255 字节")  # fmt: skip
         return name

@@ -15,7 +15,7 @@ from adapters._http_keys import Gate
 from adapters._http_life import told
 from adapters._http_mailbox import Mailbox, page
 from adapters._http_openapi import DOCUMENT
-from adapters._http_problems import nothing_here, unreadable
+from adapters._http_problems import Problem
 from exchange.instants import read_id
 from exchange.model import Parcel, Spool
 from exchange.ports import World
@@ -42,14 +42,14 @@ def _bytes(parcel: Parcel) -> Response:
 def _number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
-        raise unreadable(name, f"expected a whole number from 0 to {most}", f"应为 0 至 {most} 的整数")
+        raise Problem.unreadable(name, f"expected a whole number from 0 to {most}", f"应为 0 至 {most} 的整数")
     return int(text)
 
 
 def _position(request: Request) -> int:
     text: str = request.path_params["cursor"]
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _LAST):
-        raise nothing_here()
+        raise Problem.nothing_here()
     return int(text)
 
 
@@ -88,10 +88,10 @@ class Pages:
         try:
             message = read_id(request.path_params["id"])
         except ValueError:
-            raise nothing_here() from None
+            raise Problem.nothing_here() from None
         life = await self._archive.life(message)
         if endpoint.party not in (life.get("party"), life.get("sender")):
-            raise nothing_here()
+            raise Problem.nothing_here()
         return message, life
 
     async def receipts(self, request: Request) -> Response:
@@ -114,7 +114,7 @@ class Pages:
         for mail in await self._mailbox.read(name, position - 1, 1):
             if mail.position == position:
                 return _bytes(mail.parcel)
-        raise nothing_here()
+        raise Problem.nothing_here()
 
 
 async def _disconnect(request: Request) -> None:

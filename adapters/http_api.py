@@ -20,7 +20,7 @@ from adapters._http_intake import Intake
 from adapters._http_keys import Gate, new_key
 from adapters._http_mailbox import Mailbox
 from adapters._http_pages import Pages
-from adapters._http_problems import problem_of, stopping
+from adapters._http_problems import Problem
 from exchange.asgi import Bounds, Listener, listen
 from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, Parcel
@@ -143,15 +143,15 @@ class HttpApi:
         """Answer one request."""
         try:
             if self._stopping:
-                raise stopping()
+                raise Problem.stopping()
             if scope["path"] == MESSAGES and scope["method"] == "POST":
                 await self._intake(scope, receive, send)
             else:
                 await self._router(scope | {"app": self}, receive, send)
         except asyncio.CancelledError:  # only at the end of the grace
-            await stopping()(scope, receive, send)
+            await Problem.stopping()(scope, receive, send)
         except Exception as error:
-            problem = problem_of(error)
+            problem = Problem.of(error)
             if problem.status == 500:
                 self._world.log.error("http_request.failed", method=scope["method"], exc_info=error)
             await problem(scope, receive, send)

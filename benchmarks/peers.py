@@ -51,6 +51,7 @@ SWITCHD = """
 monitor: {{port: 0}}
 log: {{file: switchd.log}}
 token: {{allow_software_keys: true, options: {{folder: {keys}}}}}
+signing: {{dual_control: false}}
 adapters: {{http_api: {{port: {port}, allow_plain: true}}}}
 """
 

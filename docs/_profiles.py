@@ -62,9 +62,11 @@ OWN: Final = """\
 Under `profiles:` in `switchd.yaml`, in rows with the keys that are [listed there](settings.md#profiles-each-row). A
 name must be your own: what comes with the switch can't be redefined. Keys that a format settles by itself may be left
 out, and those it has no use for are mistakes; all mistakes are told at once with their places, and the switch doesn't
-start with any.
+start with any. They are in force once a second person approved the section as it is written: until then those that were
+approved last are, and a routing table can't name others (`switchctl change submit profiles`).
 
 在 `switchd.yaml` 的 `profiles:` 下添加；名称不得与内置规格相同，所有错误一次列出。
+须由一人提交（`switchctl change submit profiles`）、另一人批准后方才生效。
 """
 
 

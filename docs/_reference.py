@@ -16,6 +16,8 @@ from exchange.commands import reference
 from exchange.commands.explain import WHO
 from exchange.model import MessageType
 from exchange.observability import Metrics, Probes, Pulse
+from exchange.signing import expiry
+from exchange.signing.expiry import Expiring
 
 # -- switchctl ---------------------------------------------------------------------------------------------------
 
@@ -87,11 +89,13 @@ def _metrics() -> Iterator[Sequence[str]]:
         backlog=lambda: {"ENDPOINT": (1, 0)},
         missing=lambda: {("PARTY", "STAGE"): 1},
         unsigned=lambda: {"PARTY": 1},
+        expiring=lambda: [Expiring(kind, "OWNER", "SERIAL", 0, 0) for kind in expiry.KINDS],
         now=lambda: 0,
     )
     shown = Metrics(probes, Pulse(clock))
     shown.received("KIND", "ROLE")
     shown.finished("STATE")
+    shown.signing_request(200, "PARTY")
     for family in shown.collect():
         labels: dict[str, set[str]] = {}
         for sample in family.samples:

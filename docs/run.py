@@ -35,7 +35,7 @@ from attrs import field, frozen
 ROOT: Final = Path(__file__).resolve().parent.parent
 TUTORIAL: Final = ROOT / "docs" / "tutorials" / "first-message.md"
 OFFICE: Final = "<!-- the office is ready -->"  # in the tutorial: what stands above it makes the installation
-PORTS: Final = ("2222", "8443", "9464", "5672", "7001", "7002")  # in pages; really others are used
+PORTS: Final = ("2222", "8443", "8444", "9464", "5672", "7001", "7002")  # in pages; really others are used
 SECONDS: Final = 20.0  # that one command may take, or a look be repeated
 LOOKS: Final = re.compile(  # commands that may be repeated until they print what the page says
     r"switchctl [\w -]*?(status|list|show|search|history|diff)\b|ls |cat |tail |grep |find |curl (?!.*--data)"

@@ -124,9 +124,14 @@ class _Connection(HttpToolsProtocol):
         self.heading = False  # inside a request's header
         self.heading_bytes = 0
         self.due = math.inf
+        self.peer: dict[str, Any] = {}  # ASGI's extension "tls": the certificate of a client that has shown one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if tls else None
+        if shown:
+            self.peer = {"extensions": {"tls": {"client_cert_chain": [ssl.DER_cert_to_PEM_cert(shown)]}}}
         self.due = self.loop.time() + self.bounds.header_seconds
         excess = len(self.connections) - self.bounds.connections
         if excess > _SLACK:
@@ -148,6 +153,8 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if self.peer:
+            self.scope.update(self.peer)  # type: ignore[typeddict-item]
         self.heading, self.heading_bytes = True, 0
         self.due = self.loop.time() + self.bounds.header_seconds
 
@@ -281,10 +288,14 @@ def _open_socket(host: str, port: int, unix: str) -> socket.socket:
     return opened
 
 
-def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+def _context(certificate: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
+    if client_ca:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a client's own certificate may stand in the file
     return context
 
 
@@ -296,12 +307,15 @@ async def listen(
     unix: str = "",
     certificate: Path | None = None,
     key: Path | None = None,
+    client_ca: Path | None = None,
     bounds: Bounds = Bounds(),
 ) -> Listener:
     """Serve *app* on a TCP address, or on a Unix socket that only our own user may open.
 
-    *certificate* and *key* are PEM files and turn TLS (1.2 and up) on. Raises OSError where the address or a file
-    can't be had (ssl.SSLError, for a file that is no certificate or key, is one too).
+    *certificate* and *key* are PEM files and turn TLS (1.2 and up) on. With *client_ca* nobody gets through the
+    handshake whose certificate isn't in that PEM file, or issued by one that is; which one it was, the scope tells
+    (``extensions.tls.client_cert_chain``). Raises OSError where the address or a file can't be had (ssl.SSLError, for a
+    file that is no certificate or key, is one too).
     """
     loop = asyncio.get_running_loop()
     state = _State()
@@ -312,7 +326,7 @@ async def listen(
     config.load()
     options: dict[str, Any] = {"backlog": 2048}
     if certificate:
-        options |= {"ssl": _context(certificate, key), "ssl_handshake_timeout": bounds.header_seconds,
+        options |= {"ssl": _context(certificate, key, client_ca), "ssl_handshake_timeout": bounds.header_seconds,
                     "ssl_shutdown_timeout": 1.0}  # fmt: skip
     create: Any = loop.create_unix_server if unix else loop.create_server
     server = await create(

@@ -17,7 +17,10 @@ from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
+from exchange.signing import expiry
+from exchange.verbs import keys, trust
 from exchange.verbs.evidence import Evidence
+from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class Control:
             "routes.rollback": self.routes_rollback,
             "schema.reload": self.schema_reload,
             **Signing(daemon).verbs(),
+            **trust.Trust(daemon).verbs(),
+            **Keys(daemon).verbs(),
             **Evidence(daemon).verbs(),
         }
 
@@ -91,6 +96,8 @@ class Control:
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
             "receipts_missing": _by_party(daemon.missing),
+            "certificates_expiring": expiry.count(daemon.trusting.expiring, now),
+            "signing_keys": daemon.custody.about,
         }
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
@@ -288,6 +295,8 @@ NEED_REASON: Final = frozenset(
     [
         *("message.change", "party.hold", "party.import", "endpoint.hold", "hsm.open"),
         *("routes.publish", "routes.rollback", "schema.reload"),
+        *trust.NEED_REASON,
+        *keys.NEED_REASON,
     ]
 )
 

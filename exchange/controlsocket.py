@@ -1,5 +1,7 @@
 """The line between ``switchctl`` and the daemon: a Unix socket that only the daemon's own user and root may open.
 
+Where the settings name a group, its members may, too: each under an account of one's own, so that two persons are two.
+
 A request is one line of JSON, ``{"verb": "message.show", "arguments": {...}}``; the answer is one line,
 ``{"result": ...}`` or ``{"error": {"code", "kind", "en", "zh", "problems"}}``. Who asks is told by the kernel, not by
 the asker.
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +24,7 @@ from attrs import frozen
 
 from exchange.errors import ConfigurationError, ExchangeError
 
-LIMIT: Final = 64 * 1024 * 1024  # bytes of one line: a routing table of 70 000 parties fits
+LIMIT: Final = 256 * 1024 * 1024  # bytes of one line: 70 000 parties fit, and 70 000 keys with certificates
 Call = Callable[[str, Mapping[str, Any], str], Awaitable[Any]]
 
 
@@ -38,8 +41,11 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
 
 
-async def serve_control(call: Call, path: Path, log: Any) -> ControlSocket:
-    """Answer requests on a Unix socket at *path* with ``call(verb, arguments, actor)``."""
+async def serve_control(call: Call, path: Path, log: Any, group: str = "") -> ControlSocket:
+    """Answer requests on a Unix socket at *path* with ``call(verb, arguments, actor)``.
+
+    Raises ConfigurationError where it can't be opened to *group*.
+    """
     _make_room(path)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +64,24 @@ async def serve_control(call: Call, path: Path, log: Any) -> ControlSocket:
         server = await asyncio.start_unix_server(connected, str(path), limit=LIMIT)
     finally:
         os.umask(mask)
-    return ControlSocket(server, path)
+    listening = ControlSocket(server, path)
+    try:
+        _open_to(path, group)
+    except ConfigurationError:
+        await listening.stop()
+        raise
+    return listening
+
+
+def _open_to(path: Path, group: str) -> None:
+    if not group:
+        return
+    try:
+        shutil.chown(path, group=group)
+        path.chmod(0o660)
+    except (LookupError, OSError) as why:
+        problem = f"control_group: {path} can't be given to the group {group!r}: {why}"
+        raise ConfigurationError([problem], code="SWX-4120") from why
 
 
 def _make_room(path: Path) -> None:

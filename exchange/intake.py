@@ -156,13 +156,23 @@ def _verified(
                 code="SWX-1031",
             )
         profiles = table.profiles.accepted(sender.agreement.profiles)
-        behind = type.spec.file.behind_signature
-        verified = verify(opened.document, profiles=profiles, certificates=sender.certificates, at=at, behind=behind)
+        verified = verify(
+            opened.document,
+            profiles=profiles,
+            certificates=sender.certificates,
+            at=at,
+            behind=type.spec.file.behind_signature,
+            trust=table.terms(sender.agreement),
+        )
     except BadSignature as why:
         if wanted == "require":
             raise
-        return "", [Finding(why.code, "signature", "/Signature", why.en, why.zh, severity="warning")]
-    return verified.signer.serial, []
+        return "", [_odd_signature(why)]
+    return verified.signer.serial, [_odd_signature(why) for why in verified.warnings]
+
+
+def _odd_signature(why: BadSignature) -> Finding:
+    return Finding(why.code, "signature", "/Signature", why.en, why.zh, severity="warning")
 
 
 def _validated(

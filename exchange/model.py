@@ -29,6 +29,8 @@ class Agreement:
     contrl: str = "as-asked"  # always | errors | never | as-asked (0031): when its EDIFACT is answered with CONTRL
     charset: str = ""  # that its EDIFACT is written in, whatever it declares; empty = as declared
     receipts: str = "as-sent"  # as-sent | without-node | unwrapped: how receipts that came in envelopes go to it
+    trust: tuple[str, ...] = ()  # authorities that its certificates must chain to one of; empty = being registered does
+    signers: tuple[str, ...] = ()  # subjects (RFC 4514) whose certificates by these count as registered
 
 
 @frozen
@@ -170,12 +172,9 @@ def indexed(value: str) -> str:
 
 @frozen
 class Document:
-    """One business document inside a message (an order, a payment), by the keys it is known by.
+    """One business document inside a message (an order, a payment), by the keys it is known by."""
 
-    *keys* maps names to values, most trusted first. Composite values are joined with ``/``: platform code, number.
-    """
-
-    keys: Mapping[str, str]
+    keys: Mapping[str, str]  # most trusted first; composite values are joined with "/": platform code, number
 
     def indexed(self) -> tuple[str, ...]:
         """Return the values that this document can be found by."""

@@ -36,6 +36,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogBeginner
 from exchange.asgi import App
 from exchange.instants import SECOND, Instant, show_instant
 from exchange.ports import microseconds
+from exchange.signing.expiry import Expiring
 
 __all__ = ["Metrics", "Probes", "Pulse", "configure", "pages", "recorded"]
 
@@ -220,6 +221,7 @@ class Probes:
     unsigned: Callable[[], Mapping[str, int]] = dict  # party -> what of it waits to be signed
     unsigned_seconds: Callable[[], float] = float  # how long the oldest of that waits
     unable: Callable[[], int] = int  # keys that the token can't sign with just now
+    expiring: Callable[[], Sequence[Expiring]] = tuple  # certificates and revocation lists, the soonest first
     generation: Callable[[], int] = int  # of the routing table in force
     intake_open: Callable[[], bool] = bool
     now: Callable[[], Instant] = microseconds
@@ -246,6 +248,7 @@ class Metrics:
         self._probes, self._pulse = probes, pulse
         self._received: Counter[tuple[str, str]] = Counter()
         self._finished: Counter[str] = Counter()
+        self._signing: Counter[tuple[str, str]] = Counter()
         self._stages = {name: _Histogram(_SECONDS) for name in ("receive", "sort", "send", "end_to_end")}
         self._batches = _Histogram(_SIZES)
         self._registry = CollectorRegistry()
@@ -259,6 +262,12 @@ class Metrics:
     def finished(self, state: str, n: int = 1) -> None:
         """Count messages that came to rest, by the state they rest in."""
         self._finished[state] += n
+
+    def signing_request(self, status: int, party: str) -> None:
+        """Count an answer of the remote signing API; of the 200 parties that came first, the rest as ``other``."""
+        if (str(status), party) not in self._signing and len({known for _, known in self._signing}) >= _SHOWN:
+            party = "other"
+        self._signing[str(status), party] += 1
 
     def stage(self, name: str, seconds: float, n: int = 1) -> None:
         """Note that each of *n* messages spent *seconds* in a stage: receive, sort, send or end_to_end."""
@@ -285,12 +294,17 @@ class Metrics:
         finished = CounterMetricFamily("switch_messages_finished", "Messages that came to rest", labels=["state"])
         for state, count in self._finished.items():
             finished.add_metric([state], count)
+        signing = CounterMetricFamily(
+            "switch_signing_requests", "Answers of the remote signing API", labels=["status", "party"]
+        )
+        for labels, count in self._signing.items():
+            signing.add_metric(labels, count)
         stages = HistogramMetricFamily("switch_stage_duration_seconds", "Time in a stage", labels=["stage"])
         for name, histogram in self._stages.items():
             histogram.add_to(stages, [name])
         batches = HistogramMetricFamily("switch_store_batch_size", "Writes that shared one commit", labels=[])
         self._batches.add_to(batches, [])
-        yield from (received, finished, stages, batches)
+        yield from (received, finished, signing, stages, batches)
 
     def _queues(self) -> Iterator[Metric]:
         """Yield open work by endpoint, the oldest first, and by party what is unsigned or missing, the most first."""
@@ -309,6 +323,10 @@ class Metrics:
         yield GaugeMetricFamily("switch_signing_keys_unable", "Keys that can't be signed with just now", unable)
         missing = Counter(self._probes.missing()).most_common()
         yield _gauge("switch_receipts_missing", "Receipts past their deadline", ["party", "stage"], missing, sum)
+
+        days = [((one.kind, one.owner, one.name), one.days(now)) for one in self._probes.expiring()[:_SHOWN]]
+        text = "Days that a certificate, or a revocation list, is still good for"
+        yield _gauge("switch_certificate_expires_days", text, ["kind", "owner", "serial"], days, min)
 
     def _condition(self) -> Iterator[Metric]:
         probes = self._probes

@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, mode
 from exchange.errors import ConfigurationError
 from exchange.instants import Instant
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.register import Learner
+from exchange.signingjobs import Jobs
 from exchange.signinglog import Operation, Row
 
 
@@ -186,7 +188,7 @@ class Backlog:
     unknown: int = 0  # of them found SENDING: the worker died in the attempt
 
 
-class Store(Protocol):
+class Store(Jobs, Protocol):
     """Durable state and its journal. Every verb resolves after its transaction is on disk.
 
     A verb that raises StoreError has changed nothing. Verbs may be called without waiting for each other: the store
@@ -382,8 +384,8 @@ class Signature:
     microseconds: int = 0  # from the question to the answer, waiting for room on a device included
 
 
-class Token(Protocol):
-    """Holds keys and signs with them (密码设备)."""
+class Token(Learner, Protocol):
+    """Holds keys and signs with them (密码设备): those that its settings name, and those that it learns."""
 
     @property
     def window(self) -> int:

@@ -18,13 +18,15 @@ from attrs import field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from exchange import plugins
+from exchange.agreementfile import AgreementRow
 from exchange.errors import ConfigurationError
-from exchange.model import Agreement, Endpoint, MessageType, Party, Route
+from exchange.model import Endpoint, MessageType, Party, Route
 from exchange.ports import Strict
 from exchange.retry import Policy
 from exchange.routing import RoutingTable
 from exchange.signing.certificates import from_file
 from exchange.signing.profiles import PROFILES, Profiles
+from exchange.signing.trust import Authority
 from exchange.stepsfile import StepRow, add_step, misplaced_steps
 from exchange.yamlfile import Document, read, suggest
 
@@ -43,17 +45,6 @@ def _name(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-
-
-class _Agreement(Strict):
-    verify: Literal["off", "warn", "require"] = "off"
-    profiles: tuple[str, ...] = ()
-    sends_for: tuple[str, ...] = ()
-    acknowledge: Literal["all", "rejected", "none"] = "all"
-    contrl: Literal["as-asked", "always", "errors", "never"] = "as-asked"
-    charset: Literal["", "utf-8", "gb18030", "big5", "iso8859-1"] = ""
-    reply_to: str = ""
-    receipts: Literal["as-sent", "without-node", "unwrapped"] = "as-sent"
 
 
 class _Retry(Strict):
@@ -82,7 +73,7 @@ class PartyRow(Strict):
     ids: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     signing_key: str = ""
-    agreement: _Agreement = _Agreement()
+    agreement: AgreementRow = AgreementRow()
     endpoints: tuple[_Endpoint, ...] = ()
 
 
@@ -146,6 +137,7 @@ class Known:
     fields: Mapping[str, Sequence[str]] = field(factory=dict)  # type -> names of its business fields
     profiles: Profiles = PROFILES
     keys: Sequence[str] = ()  # signing keys that the tokens hold
+    trust: Mapping[str, Authority] | None = None  # authorities; None isn't checked against, without any none is known
 
 
 def bundle(path: Path) -> str:
@@ -268,7 +260,8 @@ class _Builder:
                 problems.append(f"certificate {name!r} can't be read: {why.strerror}")
             except ConfigurationError as why:
                 problems += [f"certificate {name!r}: {problem}" for problem in why.problems]
-        agreement = Agreement(**row.agreement.model_dump())
+        problems += row.agreement.strangers(self._known.trust)
+        agreement = row.agreement.value()
         return Party(
             row.code, row.role, row.name, row.ids, "active", tuple(certificates), row.signing_key, agreement
         )  # fmt: skip
@@ -367,7 +360,7 @@ class _Builder:
         kinds = {e.kind: plugins.load("adapters", e.kind) for e in self._endpoints.values()}
         routes = [route for route, _ in self._routes.values()]
         parties, endpoints = self._parties.values(), self._endpoints.values()
-        rest = kinds, self._steps, self._node, self._known.profiles
+        rest = kinds, self._steps, self._node, self._known.profiles, self._known.trust
         table = RoutingTable(parties, endpoints, routes, generation, *rest)
         for route, place in self._routes.values():
             for name in route.to:

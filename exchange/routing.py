@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from exchange.model import Endpoint, Envelope, Party, Route
+from exchange.model import Agreement, Endpoint, Envelope, Party, Route
 from exchange.signing.profiles import PROFILES, Profiles
+from exchange.signing.trust import Authority, Terms
 
 if TYPE_CHECKING:
     from exchange.steps import Named
@@ -59,6 +60,7 @@ class RoutingTable:
         steps: Mapping[str, Named] | None = None,
         node: str = "",
         profiles: Profiles = PROFILES,
+        trust: Mapping[str, Authority] | None = None,
     ) -> None:
         self.generation = generation
         self.parties = {party.code: party for party in parties}
@@ -68,6 +70,7 @@ class RoutingTable:
         self.steps = steps or {}
         self.profiles = profiles
         self.node = node  # what other exchange nodes call this one
+        self.trust = trust or {}  # authorities by name; each is replaced where its revocation lists are
         self._by_id = {name: party for party in self.parties.values() for name in (*party.ids, party.code)}
         self._of_party: dict[str, list[Endpoint]] = {}
         for endpoint in self.endpoints.values():
@@ -116,6 +119,12 @@ class RoutingTable:
         if known is None:
             known = self._seals[type] = any(_accepts(accepted, type) for accepted in self._sealed)
         return known
+
+    def terms(self, agreement: Agreement) -> Terms | None:
+        """Return which authorities must stand behind a party's certificates; None where being registered is enough."""
+        if not agreement.trust:
+            return None
+        return Terms([self.trust[name] for name in agreement.trust], agreement.signers)
 
     def has_mailbox(self, endpoint: str) -> bool:
         """Tell whether parcels for this endpoint are delivered by being kept: its peer reads the archive."""

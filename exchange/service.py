@@ -29,9 +29,14 @@ from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, Wo
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
+from exchange.signing._api_settings import ApiSettings
+from exchange.signing.api import SigningApi
+from exchange.signing.custody import Custody
+from exchange.signing.profiles import Profiles
 from exchange.signing.service import SigningService
 from exchange.signinglog import CHECKPOINT, checkpoint
 from exchange.switch import Limits, Switch
+from exchange.trusting import Trusting
 
 ACTOR: Final = "switchd"
 NEWEST: Final = 1 << 62
@@ -61,7 +66,11 @@ class Daemon:
     switch: Switch = field(init=False)
     explainer: Explainer = field(init=False)
     token: Token = field(init=False)
+    trusting: Trusting = field(init=False)
+    custody: Custody = field(init=False)
+    profiles: Profiles = field(init=False)
     signing: SigningService = field(init=False)
+    api: SigningApi | None = None
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
@@ -75,8 +84,9 @@ class Daemon:
         settings, self.started_at = self.installation.settings, self.now()
         schemas = catalogue.SCHEMAS, *self.installation.schemas
         self.catalogue = catalogue.load(*schemas)
+        self.trusting = Trusting(self.installation, self.now, self.log)
+        await self.trusting.renew()
         self.token = self.installation.token()
-        await self.token.open()
         self._start_metrics()
         self.store = plugins.load("stores", settings.store.kind)(
             self.installation.path(settings.store.folder),
@@ -90,7 +100,7 @@ class Daemon:
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
         asked = settings.limits
         limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
-        self.signing = SigningService(self.token, self.now, self.log, self.store.log)
+        self._start_signing()
         self.switch = Switch(
             self.store,
             self.catalogue,
@@ -102,6 +112,9 @@ class Daemon:
             meter=self.metrics,
             limits=limits,
         )
+        await self.custody.open()
+        self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
+        await self.token.open()
         await self._put_in_force(await self._first_table())
         self.switch.held = sending.held = await self.store.holds()
         self.switch.start(backlog.arrivals)
@@ -117,6 +130,14 @@ class Daemon:
             unknown=backlog.unknown,
         )
 
+    def _start_signing(self) -> None:
+        settings = self.installation.settings
+        self.custody = Custody(
+            self.store, self.token, now=self.now, log=self.log, dual_control=settings.signing.dual_control,
+            sections=self.installation.agreed, software=settings.token.kind == "software", judge=self._judge_section,
+        )  # fmt: skip
+        self.signing = SigningService(self.token, self.now, self.log, self.store.log, self.custody.choose)
+
     def _start_metrics(self) -> None:
         self.pulse = Pulse(self.reactor)
         self.pulse.start()
@@ -128,6 +149,7 @@ class Daemon:
             unable=lambda: len(self.signing.troubles),
             generation=lambda: self.switch.table.generation,
             intake_open=lambda: self.ready and self.switch.refusing is None,
+            expiring=lambda: self.trusting.expiring,
             now=self.now,
             directory=str(self.installation.home),
         )
@@ -147,12 +169,32 @@ class Daemon:
         if settings.monitor.port:
             app = observability.pages(self.metrics, self.pulse, self.readiness)
             self.listeners.append(await asgi.listen(app, host=settings.monitor.host, port=settings.monitor.port))
+        if settings.signing.api:
+            await self._listen_for_signing(settings.signing.api)
         control = Control(self)
-        self.listeners.append(await serve_control(control, self.installation.path(settings.control), self.log))
-        chores: Any = (self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)
-        chores += ((self._witness, 3600.0),)
+        path, group = self.installation.path(settings.control), settings.control_group
+        self.listeners.append(await serve_control(control, path, self.log, group))
+        chores = (
+            *((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)),
+            *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0), (self._witness, 3600.0)),
+        )
         for chore, seconds in chores:
             self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
+
+    async def _listen_for_signing(self, settings: ApiSettings) -> None:
+        self.api = SigningApi(
+            settings,
+            self.signing,
+            self.store,
+            self.now,
+            self.log,
+            self.metrics.signing_request,
+            table=lambda: self.switch.table,
+            held=lambda: self.switch.held,
+            refusing=lambda: self.switch.refusing,
+        )
+        self.listeners.append(self.api)
+        await self.api.start()
 
     # -- the routing table ---------------------------------------------------------------------------------------
 
@@ -162,13 +204,15 @@ class Daemon:
         generation: int = 0,
         rows: Sequence[Mapping[str, Any]] = (),
         types: Catalogue | None = None,
+        profiles: Profiles | None = None,
     ) -> tuple[RoutingTable, list[routesfile.Test]]:
         """Build the table of a bundle and of imported parties, *rows* among them. Raises ConfigurationError.
 
-        It may refer to *types*; without, to those in force.
+        It may refer to *types* and *profiles*; without, to those in force.
         """
         types = types or self.catalogue
-        known = routesfile.Known(types.types, types.business_fields, self.installation.profiles)
+        trust = self.trusting.authorities
+        known = routesfile.Known(types.types, types.business_fields, profiles or self.profiles, trust=trust)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported, generation=generation)
@@ -187,11 +231,15 @@ class Daemon:
         return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
-        """Read schemas and routes anew as they stand, as SIGHUP asks; bad files change nothing but the log."""
+        """Read schemas, authorities and routes anew, as SIGHUP asks; bad files change nothing but the log."""
         try:
             await self.renew_schemas(actor, "reload")
         except Exception as why:
             self.log.error("schemas.refused", problems=_problems(why))
+        try:
+            await self.trusting.renew()
+        except Exception as why:
+            self.log.error("trust.refused", problems=_problems(why))
         try:
             text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
             await self.publish(text, actor, "reload")
@@ -246,6 +294,18 @@ class Daemon:
         _settle_memory()
         self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
         return changed
+
+    async def _judge_section(self, kind: str, section: Any) -> None:
+        """Raise ConfigurationError where the table in force doesn't go with a section that is to be approved."""
+        if kind == "profiles":
+            (current,) = await self.store.generations(1)
+            await self.check(current.text, profiles=self.installation.profiles_of(section))
+
+    async def renew_profiles(self) -> None:
+        """Sign and verify by the profiles that are in force now."""
+        self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
+        (current,) = await self.store.generations(1)
+        await self._put_in_force(current)
 
     # -- operators -----------------------------------------------------------------------------------------------
 
@@ -334,8 +394,12 @@ class Daemon:
     async def _retain(self) -> None:
         keep = self.installation.settings.store.retention_days
         dropped = await self.store.retain(day_number(self.now()) - keep)
-        if dropped:
-            self.log.info("store.retained", days_dropped=dropped)
+        forgotten = await self.api.forget() if self.api else 0
+        if dropped or forgotten:
+            self.log.info("store.retained", days_dropped=dropped, signing_jobs=forgotten)
+
+    async def _look_at_certificates(self) -> None:
+        await self.trusting.look(self.switch.table, self.token)
 
     async def _witness(self) -> None:
         """Tell the log how far the signing log is: whoever keeps that can prove later what stood in it."""

@@ -5,16 +5,19 @@ Relative paths start at the folder of the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from attrs import frozen
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from exchange import plugins
 from exchange.errors import ConfigurationError
 from exchange.ports import Strict
+from exchange.signing._api_settings import ApiSettings
 from exchange.signing.profiles import PROFILES, ProfileRow, Profiles, mistakes, profile
 from exchange.yamlfile import Document, read
 
@@ -37,6 +40,17 @@ class TokenSettings(Strict):
     kind: str = "software"
     allow_software_keys: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
+
+
+class SigningSettings(Strict):
+    """Who may change what signs, and who may have things signed from outside."""
+
+    dual_control: bool = Field(
+        True,
+        description="keys, software keys and a site's profiles change only when a second person approves; "
+        "`false`, for demonstrations, does at once what one person asks for",
+    )
+    api: ApiSettings | None = Field(None, description="the remote signing API; left out, there is none")
 
 
 class TimestampSettings(Strict):
@@ -96,6 +110,42 @@ class LimitSettings(Strict):
     )
 
 
+class ListSettings(Strict):
+    """Where an authority's revocation list comes from: a file or an address."""
+
+    file: Path | None = Field(None, description="DER or PEM, read at start and at SIGHUP; either this or `url`")
+    url: str = Field("", description="`http` or `https`; fetched in the background, the last good list is kept")
+    every_hours: float = Field(24.0, gt=0, description="how often `url` is fetched; after a failure, in ten minutes")
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_fetched(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError("only http and https are fetched; import lists from elsewhere (LDAP) as files")
+        return url
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ListSettings:
+        if bool(self.file) == bool(self.url):
+            raise ValueError("name either 'file' or 'url'")
+        return self
+
+
+class TrustSettings(Strict):
+    """An authority that stands behind certificates."""
+
+    certificates: tuple[Path, ...] = Field(min_length=1, description="PEM or DER files: its roots and intermediates")
+    crl: tuple[ListSettings, ...] = Field(
+        (),
+        description="where its revocation lists come from: rows `{file: PATH}` or `{url: ADDRESS, every_hours: 24}`, "
+        "http or https; lists in LDAP are imported as files",
+    )
+    require_crl: bool = Field(False, description="refuse signers while no list of their issuer is here (SWX-1105)")
+    overdue: Literal["warn", "refuse"] = Field(
+        "warn", description="while a list is overdue, accept signers with a warning and an alarm, or refuse (SWX-1102)"
+    )
+
+
 Folders = Annotated[  # one may stand without brackets
     tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
@@ -107,17 +157,33 @@ class Settings(Strict):
     routes: Path = Path("routes.yaml")
     schemas: Folders = ()  # of a site's own message types, beside ours; of two of the same name the later wins
     control: Path = Path("var/switchctl.sock")
+    control_group: str = Field(
+        "",
+        description="Unix group whose members may use `switchctl`, too; dual control tells persons by their accounts",
+    )
     spool: Path = Path("var/spool")
     store: StoreSettings = StoreSettings()
     token: TokenSettings = TokenSettings()
+    signing: SigningSettings = SigningSettings()
     profiles: tuple[ProfileRow, ...] = Field(
-        (), description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md)"
+        (),
+        description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md); "
+        "under dual control in force once approved (`switchctl change submit profiles`)",
     )
     evidence: EvidenceSettings = EvidenceSettings()
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
+    trust: dict[str, TrustSettings] = Field(
+        default_factory=dict, description="authorities that stand behind certificates, by the name that agreements use"
+    )
+    revocations: Path = Field(
+        Path("var/crl"), description="folder for the revocation lists that were fetched or imported"
+    )
     adapters: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kind -> its own settings
+
+
+_ROWS: Final = TypeAdapter(tuple[ProfileRow, ...])
 
 
 @frozen(slots=False)
@@ -140,7 +206,15 @@ class Installation:
     @cached_property
     def profiles(self) -> Profiles:
         """Return the signature profiles of the switch and of the site."""
-        return Profiles([*PROFILES.all, *map(profile, self.settings.profiles)])
+        return _beside_ours(self.settings.profiles)
+
+    def profiles_of(self, rows: Any) -> Profiles:
+        """Return those of the switch, and of a section ``profiles`` as it is written. Raises ConfigurationError."""
+        try:
+            site = _ROWS.validate_python(rows or ())
+        except ValidationError as why:
+            raise ConfigurationError([f"profiles: {error['msg']}" for error in why.errors()]) from None
+        return _beside_ours(site)
 
     def adapter(self, kind: str) -> Any:
         """Return the settings of an adapter kind. Raises ConfigurationError."""
@@ -149,6 +223,13 @@ class Installation:
             return model.model_validate(self.settings.adapters.get(kind, {}), context={"home": self.home})
         except ValidationError as why:
             raise ConfigurationError(self.document.problems(why, model, ("adapters", kind))) from None
+
+    @property
+    def agreed(self) -> dict[str, Any]:
+        """Return the sections that take effect only when two persons agreed on them, as they are written."""
+        written: dict[str, Any] = self.document.data or {}
+        allowed = self.settings.token.kind == "software" and self.settings.token.allow_software_keys
+        return {name: written.get(name) for name in ("profiles", *["token"] * allowed)}
 
     def token(self) -> Any:
         """Return the token, ready to sign. Raises ConfigurationError."""
@@ -162,6 +243,10 @@ class Installation:
         except ValidationError as why:
             problems = self.document.problems(why, token.Settings, ("token", "options"))
             raise ConfigurationError(problems) from None
+
+
+def _beside_ours(rows: Iterable[ProfileRow]) -> Profiles:
+    return Profiles([*PROFILES.all, *map(profile, rows)])
 
 
 def load(path: Path | None) -> Installation:
@@ -178,7 +263,8 @@ def load(path: Path | None) -> Installation:
     except (OSError, UnicodeDecodeError) as why:
         raise ConfigurationError([f"{path}:1:1: can't be read: {getattr(why, 'strerror', why)}"]) from None
     try:
-        settings = Settings.model_validate({} if document.data is None else document.data)
+        home = {"home": path.resolve().parent}
+        settings = Settings.model_validate({} if document.data is None else document.data, context=home)
     except ValidationError as why:
         raise ConfigurationError(document.problems(why, Settings)) from None
     installation = Installation(path.resolve().parent, settings, document)

@@ -41,6 +41,7 @@ control: switchctl.sock
 spool: spool
 store: {{folder: store, reserve_bytes: 16777216}}
 token: {{kind: software, allow_software_keys: true, options: {{folder: keys}}}}
+signing: {{dual_control: false}}
 monitor: {{host: {host}, port: {metrics}}}
 adapters:
   sftp_server: {{host: {host}, port: {sftp}, host_keys: [keys/ssh_host_ed25519_key]}}

@@ -308,11 +308,14 @@ class _Adapters(dict[str, Any]):
         super().__setitem__(kind, adapter)
 
 
-def switchd_yaml(store: str = "reserve_bytes: 0", limits: str = "", more: str = "") -> str:
+def switchd_yaml(
+    store: str = "reserve_bytes: 0", limits: str = "", more: str = "", *, dual_control: bool = False
+) -> str:
     """Return the text of switchd.yaml; *store* and *limits* are what stands in these sections."""
     return (
         f"monitor: {{port: 0}}\nstore: {{{store}}}\nlimits: {{{limits}}}\n"
-        f"token: {{allow_software_keys: true, options: {{folder: {pki.shared()}}}}}\n{more}"
+        f"token: {{allow_software_keys: true, options: {{folder: {pki.shared()}}}}}\n"
+        f"signing: {{dual_control: {'true' if dual_control else 'false'}}}\n{more}"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from exchange.signing.devices import Devices, DevicesSettings
+from exchange.signing.devices import Devices
 from tests import pki
 from tests.sealing import require
 
@@ -91,4 +91,4 @@ def devices(rows: dict[str, dict[str, Any]], keys: dict[str, dict[str, str]], **
     os.environ["HSM_PIN"] = PIN
     places = {key: {"certificate": pki.shared() / f"{key}.crt", "at": at} for key, at in keys.items()}
     settings = {"devices": rows, "keys": places, **more}
-    return Devices(DevicesSettings.model_validate(settings, context={"home": Path("/")}))
+    return Devices(Devices.Settings.model_validate(settings, context={"home": Path("/")}))

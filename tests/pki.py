@@ -8,6 +8,7 @@ Everybody in them is invented. SM2 is made by the openssl program, which must kn
                          p384          P-384, which no profile uses
                          sm2-foreign   SM2, another party's
     rsa.p12              key and certificate of rsa, under what rsa.password says
+    chains/              authorities with revocation lists: see tests.chains
 """
 
 from __future__ import annotations
@@ -143,5 +144,8 @@ def _openssl(folder: Path, arguments: str, subject: str = "") -> None:
 
 
 if __name__ == "__main__":
-    for made in sorted(make(Path(sys.argv[1])).iterdir()):
+    from tests import chains
+
+    chains.make(make(Path(sys.argv[1])) / "chains")
+    for made in sorted(Path(sys.argv[1]).rglob("*.*")):
         print(made)

@@ -21,8 +21,8 @@ from exchange.commands._command import Noun, Verb
 from exchange.errors import ExchangeError
 
 COMMANDS: Final = (
-    "status", "message", "queue", "party", "endpoint", "receipt", "routes", "schema", "hsm", "sign", "evidence",
-    "validate", "transform", "explain", "credential",
+    "status", "message", "queue", "party", "endpoint", "receipt", "routes", "schema", "hsm", "sign", "key", "change",
+    "trust", "evidence", "validate", "transform", "explain", "credential",
 )  # fmt: skip
 
 

@@ -49,8 +49,9 @@ def _socket() -> Path:
 
 
 def _not_yours(path: Path) -> Refused:
-    en = f"{path} is the switch's own: run this as the user that runs the switch, or as root"
-    return Refused(en, f"{path} 仅限交换机的运行用户：请以该用户或 root 身份执行", code="SWX-7050")
+    en = f"{path} is the switch's own: run this as the user that runs it, as root, or as a member of control_group"
+    zh = f"{path} 仅限交换机的运行用户：请以该用户、root 或 control_group 成员的身份执行"
+    return Refused(en, zh, code="SWX-7050")
 
 
 def _absent(path: Path, why: OSError) -> _output.Failure:

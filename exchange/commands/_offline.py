@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from exchange import catalogue, codes, plugins, routesfile, settings
+from exchange import catalogue, codes, plugins, routesfile, settings, trusting
 from exchange.catalogue import Catalogue
 from exchange.commands._command import setting
 from exchange.errors import Invalid, NotFound, Refused, Rejected
@@ -71,7 +71,7 @@ def read_routes(given: Path | None, imported: Iterable[Mapping[str, Any]] = ()) 
     path = given or installation.path(installation.settings.routes)
     text = routesfile.bundle(path)
     types = types_of(installation)
-    known = Known(types.types, types.business_fields, installation.profiles)
+    known = Known(types.types, types.business_fields, installation.profiles, trust=trusting.authorities(installation))
     table, tests = routesfile.load(text, path.resolve().parent, known=known, imported=imported)
     return Routes(path, text, types, table, tests)
 

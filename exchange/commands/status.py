@@ -18,6 +18,8 @@ LINES = (
     ("failed", "deliveries failed", "投递失败"),
     ("awaiting_receipt", "deliveries awaiting a receipt", "待回执"),
     ("receipts_missing", "receipts overdue", "回执超时"),
+    ("certificates_expiring", "certificates and lists ending", "即将到期的证书与列表"),
+    ("signing_keys", "signing keys", "签名密钥"),
     ("held_messages", "messages held", "挂起的报文"),
     ("held_subjects", "parties and endpoints on hold", "挂起的接入方与端点"),
 )

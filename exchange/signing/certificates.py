@@ -16,14 +16,19 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 
 from exchange.errors import ConfigurationError
 from exchange.instants import SECOND, Instant
 from exchange.ports import SM2_ID
+from exchange.signing.der import parse
 from exchange.tokens import sm2
 
+UNREADABLE: Final = (  # what reading something in DER may raise: it comes from anybody
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
 Verifying = Callable[[Any, bytes, bytes, bytes], None]
 
 
@@ -51,7 +56,7 @@ class Certificate:
         try:
             return sm2.PublicKey.from_certificate(self.der)
         except ValueError as error:
-            raise _unreadable(f"the key of certificate {self.serial} is neither RSA, P-256 nor SM2: {error}") from error
+            raise unreadable(f"the key of certificate {self.serial} is neither RSA, P-256 nor SM2: {error}") from error
 
 
 @lru_cache(maxsize=8192)
@@ -67,7 +72,7 @@ def read(der: bytes) -> Certificate:
             not_before=_instant(certificate.not_valid_before_utc),
             not_after=_instant(certificate.not_valid_after_utc),
         )
-    except ValueError as error:
+    except UNREADABLE as error:
         raise ConfigurationError(
             [f"a certificate of {len(der)} bytes can't be read: {error}"], code="SWX-4060"
         ) from error
@@ -80,10 +85,41 @@ def from_file(content: bytes) -> tuple[bytes, ...]:
             return (read(content).der,)
         return tuple(found.public_bytes(Encoding.DER) for found in x509.load_pem_x509_certificates(content))
     except ValueError as error:
-        raise _unreadable(f"no certificate can be read here: {error}") from error
+        raise unreadable(f"no certificate can be read here: {error}") from error
 
 
-def _unreadable(problem: str) -> ConfigurationError:
+def public_key(info: bytes) -> Any:
+    """Return the key in a DER SubjectPublicKeyInfo. Raises ConfigurationError; TokenError where it's SM2, as above."""
+    try:
+        return load_der_public_key(info)
+    except (UnsupportedAlgorithm, ValueError):
+        pass
+    try:
+        return sm2.PublicKey.from_der(info)
+    except ValueError as error:
+        raise unreadable(f"a public key is neither RSA, P-256 nor SM2: {error}") from error
+
+
+def same(key: Any, other: Any) -> bool:
+    """Tell whether two public keys are the same one."""
+    if isinstance(key, sm2.PublicKey) and isinstance(other, sm2.PublicKey):
+        return key.matches(other)
+    return bool(key == other)
+
+
+def kind(key: Any) -> str:
+    """Return what kind of key a public key is: rsa, p256 or sm2. Raises ConfigurationError."""
+    if isinstance(key, RSAPublicKey):
+        return "rsa"
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return "p256"
+    if isinstance(key, sm2.PublicKey):
+        return "sm2"
+    raise unreadable("the key is neither RSA, P-256 nor SM2")
+
+
+def unreadable(problem: str) -> ConfigurationError:
+    """Return the error of a certificate that can't be read."""
     return ConfigurationError([problem], code="SWX-4060")
 
 
@@ -124,8 +160,69 @@ def signed_by(certificate: Certificate, algorithm: str, signature: bytes, data: 
 
     An SM2 signature may be DER too. Raises TokenError where the algorithm is SM2 and this system has none.
     """
+    return stands(certificate.key, algorithm, signature, data, sm2_id)
+
+
+def stands(key: Any, algorithm: str, signature: bytes, data: bytes, sm2_id: bytes = SM2_ID) -> bool:
+    """Tell the same of a public key."""
     try:
-        ALGORITHMS[algorithm][1](certificate.key, signature, data, sm2_id)
+        ALGORITHMS[algorithm][1](key, signature, data, sm2_id)
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+# -- what authorities sign ---------------------------------------------------------------------------------------
+
+_Issued = Callable[[Any, bytes, bytes], None]
+
+
+def _issued_rsa(digest: HashAlgorithm) -> tuple[type, _Issued]:
+    return RSAPublicKey, lambda key, signature, data: key.verify(signature, data, PKCS1v15(), digest)
+
+
+def _issued_ecdsa(digest: HashAlgorithm) -> tuple[type, _Issued]:
+    return EllipticCurvePublicKey, lambda key, signature, data: key.verify(signature, data, ECDSA(digest))
+
+
+# By the algorithm that certificates and revocation lists name; SHA-1 is too weak for what an authority says.
+_AUTHORITIES: Final[Mapping[str, tuple[type, _Issued]]] = {
+    "1.2.840.113549.1.1.11": _issued_rsa(SHA256()),
+    "1.2.840.113549.1.1.12": _issued_rsa(SHA384()),
+    "1.2.840.113549.1.1.13": _issued_rsa(SHA512()),
+    "1.2.840.10045.4.3.2": _issued_ecdsa(SHA256()),
+    "1.2.840.10045.4.3.3": _issued_ecdsa(SHA384()),
+    "1.2.840.10045.4.3.4": _issued_ecdsa(SHA512()),
+    "1.2.156.10197.1.501": (sm2.PublicKey, lambda key, signature, data: _sm2(key, signature, data, SM2_ID)),
+}
+
+
+@frozen
+class Signed:
+    """What an authority signed: a certificate or a list of those that it revoked."""
+
+    der: bytes = field(repr=False)
+    inner: bytes = field(repr=False)  # the part that is signed, which comes first
+    algorithm: str  # object identifier
+    value: bytes = field(repr=False)
+
+
+def issued(issuer: Certificate, what: Signed) -> bool:
+    """Tell whether *what* was signed with the key of *issuer*.
+
+    Raises TokenError where the algorithm is SM2 and this system has none.
+    """
+    kind, verify = _AUTHORITIES.get(what.algorithm, (None, None))
+    try:
+        if kind is None or verify is None or not isinstance(issuer.key, kind) or not _proper(what):
+            return False
+        verify(issuer.key, what.value, what.inner)
+    except (InvalidSignature, ConfigurationError, *UNREADABLE):
+        return False
+    return True
+
+
+def _proper(what: Signed) -> bool:
+    """Tell whether the algorithm outside is the one inside (RFC 5280, 4.1.1.2), and the value fills whole bytes."""
+    inner, algorithm, value = parse(what.der).children()
+    return algorithm.whole in [part.whole for part in inner.children()] and value.body[:1] == b"\0"

@@ -186,7 +186,7 @@ def _verified(parts: _Parts, signer: Certificate, signed: bytes, at: Instant, pr
     if profile.digest(signed) != parts.digested:
         raise bad(DIGEST)
     value = require_signed(signer, profile, parts.value, parts.attributes)
-    return Verified(signer, profile, signed, parts.attributes, value)
+    return Verified(signer, profile, signed, given=parts.attributes, value=value)
 
 
 def shown(document: bytes) -> tuple[bytes, ...]:

@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar
 from attrs import field, frozen
 
 from exchange.errors import BadSignature
-from exchange.instants import Instant, show_instant
+from exchange.instants import Instant
 from exchange.ports import Job
 from exchange.signing import certificates as x509
 from exchange.signing.certificates import Certificate
-from exchange.signing.faults import ALGORITHM, EXPIRED, VALUE, bad
+from exchange.signing.faults import ALGORITHM, VALUE, bad, expired
 from exchange.signing.profiles import Profile
 
 Candidate = TypeVar("Candidate")
@@ -41,6 +41,7 @@ class Verified:
     signer: Certificate
     profile: Profile
     signed: bytes  # what was signed: the canonical document of an XML signature, the content of all others
+    warnings: Sequence[BadSignature] = ()  # what is odd about its signer, and was agreed to be let pass
     given: bytes = field(default=b"", repr=False)  # what the key was given to sign
     value: bytes = field(default=b"", repr=False)  # what it made of that, as a token answers
 
@@ -77,16 +78,16 @@ class Format(Protocol):
         signed, where the signature came beside it; where the signature holds content, it must be the same.
 
         Raises BadSignature: ``SWX-1031`` missing, ``1032`` digest, ``1033`` value, ``1034`` another party's
-        certificate, ``1035`` certificate expired or not yet valid, ``1036`` structure, ``1037`` algorithm, ``1111``
-        content missing. Raises TokenError where the signature is SM2 and this system has no SM2.
+        certificate, ``1035`` certificate expired, ``1039`` not valid yet, ``1036`` structure, ``1103`` not over the
+        whole message, ``1037`` algorithm, ``1111`` content missing. Raises TokenError where the signature is SM2 and
+        this system has no SM2.
         """
 
 
 def require_fit(signer: Certificate, profile: Profile, at: Instant) -> None:
     """Raise BadSignature where a certificate isn't valid *at* that time, or can't sign by the profile."""
     if not signer.stands(at):
-        since, until = show_instant(signer.not_before), show_instant(signer.not_after)
-        raise bad(EXPIRED, f"{signer.serial} is valid {since} to {until}", f"{signer.serial} 有效期 {since} 至 {until}")
+        raise expired(signer, at)
     if not x509.fits(signer, profile.algorithm):
         raise bad(
             ALGORITHM,

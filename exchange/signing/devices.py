@@ -23,18 +23,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 import structlog
 from attrs import define, field
-from pydantic import Field, field_validator
 
-from exchange import plugins
-from exchange.errors import ConfigurationError, ExchangeError, NotFound, TokenError
-from exchange.ports import Job, Location, Signature, Strict
+from exchange.errors import ConfigurationError, ExchangeError, NotFound, Refused, TokenError
+from exchange.ports import SM2_ID, Job, Signature
+from exchange.register import KeyVersion
 from exchange.signing import certificates
+from exchange.signing._device_keys import DevicesSettings, Keys
 from exchange.signing._device_link import Link
 from exchange.signing.certificates import Certificate
 from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault, DeviceSettings
@@ -43,41 +44,8 @@ DEEP: Final = 2  # jobs in flight for each session: one at work, one ready
 LONGEST: Final = 30.0  # seconds between attempts to open a device
 PROBE: Final = b"probe"
 PATIENCE: Final = 2.0  # seconds that a job waits for a device to come up, before its message waits in the store
+PROBED: Final = 16  # keys that a device is tried with, until one signs
 PROBES: Final = ("sm2-sm3", "rsa-sha256", "ecdsa-sha256")
-
-
-class KeyPlaces(Strict):
-    """One key: its certificate (PEM or DER), and where it is on each device that has it."""
-
-    certificate: Location = Field(description="its certificate, PEM or DER")
-    at: Mapping[str, str] = Field(description="where it is on each device: `pkcs11:id=%01` (RFC 7512), `sdf:3`")
-
-
-class DevicesSettings(Strict):
-    """Which devices there are, and which keys are on them."""
-
-    devices: Mapping[str, DeviceSettings] = Field(description="the devices by name; each kind has more, below")
-    keys: Mapping[str, KeyPlaces] = Field({}, description="the keys by name, as parties and routes call them")
-    check_sm2_every: int = Field(
-        1, ge=1, description="verify every so many SM2 signatures of a key (half a millisecond each); all others always"
-    )
-
-    @field_validator("devices", mode="before")
-    @classmethod
-    def _of_their_kinds(cls, rows: Any, info: Any) -> Any:
-        if not isinstance(rows, dict):
-            return rows
-        return {name: _settings(name, row, info.context) for name, row in rows.items()}
-
-
-def _settings(name: str, row: Any, context: Any) -> Any:
-    if not isinstance(row, dict) or "kind" not in row:
-        raise ValueError(f"device {name!r} must say of which kind it is ({', '.join(plugins.names('devices'))})")
-    try:
-        kind = plugins.load("devices", row["kind"])
-    except ConfigurationError as why:
-        raise ValueError(why.problems[0]) from None
-    return kind.Settings.model_validate(row, context=context)
 
 
 @define(eq=False)
@@ -111,15 +79,13 @@ class Devices:
     Settings = DevicesSettings
 
     def __init__(self, settings: DevicesSettings) -> None:
-        self._keys, self._sm2_every = settings.keys, settings.check_sm2_every
+        self._sm2_every = settings.check_sm2_every
         self.members = {name: Member(name, one) for name, one in settings.devices.items()}
-        self._certificates: dict[str, Certificate] = {}
+        self._keys = Keys(settings.keys, self.members)
         self._waiting: deque[asyncio.Future[None]] = deque()  # jobs that wait for room, or for a device to come up
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = structlog.get_logger()
         self._closed = False
-        if unknown := sorted({d for k in self._keys.values() for d in k.at} - set(self.members)):
-            raise ConfigurationError([f"token: keys are said to be on devices that aren't there: {', '.join(unknown)}"])
 
     async def open(self) -> None:
         """Open every device; those that don't open are tried again. Returns when each was tried once."""
@@ -139,24 +105,38 @@ class Devices:
 
     def certificate(self, key: str) -> bytes:
         """Return the DER certificate of *key*. Raises TokenError, ConfigurationError."""
-        return self._certificate(key).der
+        return self._keys.certificate(key).der
 
-    def _certificate(self, key: str) -> Certificate:
-        known = self._certificates.get(key)
-        if known is None:
-            places = self._keys.get(key)
-            if places is None:
-                raise TokenError(
-                    f"no key {key!r}: name it, its certificate and its places in the settings of the token",
-                    f"没有密钥 {key!r}：请在密码设备配置中登记其名称、证书和位置",
-                    code="SWX-5010",
-                )
-            try:
-                (der, *_) = certificates.from_file(places.certificate.read_bytes())
-            except OSError as why:
-                raise ConfigurationError([f"{places.certificate}: {why.strerror}"]) from why
-            known = self._certificates[key] = certificates.read(der)
-        return known
+    def learn(self, keys: Iterable[KeyVersion]) -> None:
+        """See ``register.Learner``."""
+        self._keys.learn(keys)
+
+    def names(self) -> Sequence[str]:
+        """See ``register.Learner``."""
+        return self._keys.names()
+
+    async def public_key(self, device: str, location: str) -> bytes:
+        """See ``register.Holder``."""
+        return await self._asked(device, "public_key", location)
+
+    async def sign_at(self, device: str, location: str, algorithm: str, data: bytes) -> bytes:
+        """See ``register.Holder``."""
+        return await self._asked(device, "sign", location, algorithm, data, SM2_ID)
+
+    async def _asked(self, device: str, *what: Any) -> bytes:
+        member = self._named(device)
+        try:
+            if member.link is None:
+                raise DeviceFault(RETRY_OTHER, member.state, f"it is {member.state} {member.why}".rstrip())
+            return await member.link.ask(*what)
+        except DeviceFault as fault:
+            wrong = fault.kind in (FATAL_KEY, REQUEST)
+            raise (Refused if wrong else TokenError)(f"{device}: {fault.text}", f"{device}：{fault.text}") from fault
+
+    def _named(self, device: str) -> Member:
+        if device in self.members:
+            return self.members[device]
+        raise NotFound(f"there is no device {device!r}", f"没有设备 {device!r}")
 
     # -- signing -------------------------------------------------------------------------------------------------
 
@@ -171,7 +151,7 @@ class Devices:
 
     async def _sign(self, job: Job) -> Signature | Exception:
         try:
-            certificate = self._certificate(job.key)
+            certificate = self._keys.certificate(job.key)
             if job.algorithm not in certificates.ALGORITHMS or not certificates.fits(certificate, job.algorithm):
                 raise _unfit(job, f"the certificate's key can't sign {job.algorithm}")
             return await self._signed(job, certificate)
@@ -198,7 +178,7 @@ class Devices:
     async def _by(self, member: Member, job: Job, certificate: Certificate) -> bytes:
         """Let one device sign; what it says is only believed when it verifies."""
         assert member.link is not None  # noqa: S101
-        value = await member.link.ask("sign", self._keys[job.key].at[member.name], job.algorithm, job.data, job.sm2_id)
+        value = await member.link.ask("sign", self._keys.at(job.key)[member.name], job.algorithm, job.data, job.sm2_id)
         every = self._sm2_every if job.algorithm == "sm2-sm3" else 1
         member.signed[job.key] += 1
         if (member.signed[job.key] - 1) % every == 0 and not certificates.signed_by(
@@ -223,7 +203,7 @@ class Devices:
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE
         while True:
-            able = [m for name in self._keys[key].at if key not in (m := self.members[name]).without and m not in tried]
+            able = [m for name in self._keys.at(key) if key not in (m := self.members[name]).without and m not in tried]
             up = [m for m in able if m.state == "UP"]
             if up:
                 first = min(m.settings.priority for m in up)
@@ -278,9 +258,7 @@ class Devices:
 
     async def reopen(self, device: str) -> None:
         """Open a device anew, be it up, down or disabled: somebody has looked. Raises NotFound."""
-        member = self.members.get(device)
-        if member is None:
-            raise NotFound(f"there is no device {device!r}", f"没有设备 {device!r}")
+        member = self._named(device)
         member.state = "DISABLED"  # so that its end is no alarm
         if member.link:
             member.link.kill("it is opened anew")
@@ -291,9 +269,9 @@ class Devices:
         """Sign with every key on every device that is up, and verify; keys that stand are used again."""
         places = [
             (member, key)
-            for key, known in self._keys.items()
-            for name in known.at
-            if (member := self.members[name]).state == "UP"
+            for member in self.members.values()
+            if member.state == "UP"
+            for key in self._keys.on(member.name)
         ]
         return [await self._tested(member, key) for member, key in places]
 
@@ -301,7 +279,7 @@ class Devices:
         began = asyncio.get_running_loop().time()
         told = {"device": member.name, "key": key}
         try:
-            certificate = self._certificate(key)
+            certificate = self._keys.certificate(key)
             await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
         except (DeviceFault, ExchangeError) as why:
             return told | {"stands": False, "why": str(why)}
@@ -333,18 +311,17 @@ class Devices:
         """Sign with one of its keys: that a session opens proves nothing. Keys that fail are set aside."""
         member.without.clear()
         member.signed.clear()
-        for key, places in self._keys.items():
-            if member.name in places.at:
-                certificate = self._certificate(key)
-                try:
-                    await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
-                except DeviceFault as fault:
-                    if fault.kind in (RETRY_OTHER, FATAL_CONFIG):
-                        raise
-                    member.without.add(key)
-                    self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
-                else:
-                    return
+        for key in islice(self._keys.on(member.name), PROBED):
+            certificate = self._keys.certificate(key)
+            try:
+                await self._by(member, Job(key, _algorithm(certificate), PROBE), certificate)
+            except DeviceFault as fault:
+                if fault.kind in (RETRY_OTHER, FATAL_CONFIG):
+                    raise
+                member.without.add(key)
+                self._log.error("device.refused_key", device=member.name, key=key, code=fault.code, text=fault.text)
+            else:
+                return
 
     def _not_opened(self, member: Member, fault: DeviceFault) -> None:
         if fault.kind == FATAL_CONFIG:

@@ -83,7 +83,7 @@ def _verified(
         except BadSignature:
             continue
         require_fit(signer, profile, at)
-        return Verified(signer, profile, content, content, value)
+        return Verified(signer, profile, content, given=content, value=value)
     raise bad(VALUE)
 
 

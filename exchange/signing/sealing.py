@@ -45,6 +45,7 @@ class _Ready:
     """A seal that waits for its signature value."""
 
     place: int
+    certificate: bytes
     prepared: Prepared
     job: Job
 
@@ -57,21 +58,20 @@ async def seal(token: Token, wanted: Sequence[tuple[str, str, Seal]], at: Instan
         try:
             key = choose(one.key, at)
             document = one.original if one.root is None else one.root
-            prepared = prepare(document, one.profile, token.certificate(key), one.behind, at=at)
-            ready.append(_Ready(place, prepared, prepared.job(key)))
+            certificate = token.certificate(key)
+            prepared = prepare(document, one.profile, certificate, one.behind, at=at)
+            ready.append(_Ready(place, certificate, prepared, prepared.job(key)))
         except ExchangeError as why:
             results[place] = Sealed(error=why)
     answers = await token.sign([one.job for one in ready]) if ready else ()
     for asked, answer in zip(ready, answers, strict=True):
-        results[asked.place] = _sealed(token, *wanted[asked.place], asked, answer, at)
+        results[asked.place] = _sealed(*wanted[asked.place], asked, answer, at)
     return results
 
 
-def _sealed(
-    token: Token, job: str, party: str, asked: Seal, ready: _Ready, answer: Signature | Exception, at: Instant
-) -> Sealed:
+def _sealed(job: str, party: str, asked: Seal, ready: _Ready, answer: Signature | Exception, at: Instant) -> Sealed:
     key, profile = ready.job.key, asked.profile.id
-    serial = certificates.read(token.certificate(key)).serial
+    serial = certificates.read(ready.certificate).serial
     digest = sha256(ready.job.data).digest()
     if isinstance(answer, Exception):
         why = answer if isinstance(answer, ExchangeError) else ExchangeError(repr(answer))

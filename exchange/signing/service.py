@@ -11,7 +11,7 @@ isn't, because somebody waits at the other end, is told what the token said.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -40,6 +40,7 @@ class Work:
     done: Callable[[Work], None]
     express: bool = False
     patient: bool = True
+    final: Collection[str] = ()  # codes of the token that even patient work doesn't wait to see mended
     results: Sequence[Sealed] = ()
     refused: bool = False  # the token couldn't, at least once
     parsed_bytes: int = 0  # of its documents that wait parsed
@@ -126,7 +127,7 @@ class SigningService:
     def _settle(self, item: Item[Work], results: Sequence[Sealed], failed: list[Operation]) -> None:
         work = item.what
         trouble = next((one.error for one in results if isinstance(one.error, TokenError)), None)
-        if trouble is not None and work.patient:
+        if trouble is not None and work.patient and trouble.code not in work.final:
             if not work.refused:
                 failed += [one.operation for one in results if one.error and one.operation]
             work.refused = True

@@ -35,9 +35,10 @@ from exchange.signing import canonical as c14n
 from exchange.signing import certificates as x509
 from exchange.signing.certificates import Certificate
 from exchange.signing.contract import Verified, by_any, require_fit, require_signed, unaccepted
-from exchange.signing.faults import DIGEST, MISSING, STRANGER, STRUCTURE, UNFIT, bad
+from exchange.signing.faults import DIGEST, MISSING, NAMED, STRANGER, STRUCTURE, UNFIT, WRAPPED, bad
 from exchange.signing.profiles import Profile
 from exchange.signing.splice import Place, require_spliceable, splice
+from exchange.signing.trust import Terms
 
 _NAMESPACE: Final = "http://www.w3.org/2000/09/xmldsig#"
 _DS: Final = "{" + _NAMESPACE + "}"
@@ -201,10 +202,13 @@ def verify(
     at: Instant,
     behind: Sequence[str] = (),
     content: bytes | None = None,
+    trust: Terms | None = None,
 ) -> Verified:
     """Verify the signature in a document (its bytes, or its already parsed root, which is left as it is).
 
     Nothing can stand beside it as *content*: what was signed is the document. See ``contract.Format``.
+    With *trust*, the certificate must chain to an authority, too, and may be one that isn't among *certificates* where
+    its subject is agreed on; ``trust.Authority.check`` says what that raises.
     """
     if content is not None:
         raise bad(STRUCTURE, "it holds what it signs: hand in the document alone", "签名在报文之内：请只提交报文")
@@ -213,20 +217,26 @@ def verify(
     whole = c14n.canonical(root, STRUCTURE)
     parts = _parts(signature)
     fitting = _fitting(parts, profiles)
-    signers = _signers(parts, certificates, fitting[0].key_name)
+    signers = _signers(parts, certificates, fitting[0].key_name, trust)
     signed, signed_info = _cut(whole, root, parts)
-    return by_any([*product(fitting, signers)], partial(_verified, parts, signed, signed_info, at))
+    return by_any([*product(fitting, signers)], partial(_verified, parts, signed, signed_info, at, trust))
 
 
 def _verified(
-    parts: _Parts, signed: bytes, signed_info: bytes, at: Instant, candidate: tuple[Profile, Certificate]
+    parts: _Parts,
+    signed: bytes,
+    signed_info: bytes,
+    at: Instant,
+    trust: Terms | None,
+    candidate: tuple[Profile, Certificate],
 ) -> Verified:
     profile, signer = candidate
     require_fit(signer, profile, at)
     if profile.digest(signed) != _decoded(parts["DigestValue"]):
         raise bad(DIGEST)
     value = require_signed(signer, profile, _decoded(parts["SignatureValue"]), signed_info)
-    return Verified(signer, profile, signed, signed_info, value)
+    warnings = trust.require(signer, at) if trust else ()
+    return Verified(signer, profile, signed, warnings, given=signed_info, value=value)
 
 
 def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Element:
@@ -235,13 +245,13 @@ def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Elemen
     if not found:
         raise bad(MISSING)
     if len(found) > 1:
-        raise bad(STRUCTURE, f"there are {len(found)} signatures instead of one", f"有 {len(found)} 个签名，只允许一个")
+        raise bad(WRAPPED, f"there are {len(found)} signatures instead of one", f"有 {len(found)} 个签名，只允许一个")
     if found[0].getparent() is not root or not _in_place(root, found[0], behind):
         if not behind:
-            raise bad(STRUCTURE, "it must be the last child of the root", "签名必须是根元素的最后一个子元素")
+            raise bad(WRAPPED, "it must be the last child of the root", "签名必须是根元素的最后一个子元素")
         names = ", ".join(behind)
         raise bad(
-            STRUCTURE,
+            WRAPPED,
             f"it must be the last child of the root but for {names}, and stand in front of that",
             f"签名必须是根元素的最后一个子元素，且仅可位于 {names} 之前",
         )
@@ -276,7 +286,7 @@ def _parts(signature: etree._Element) -> _Parts:
 def _fitting(parts: _Parts, profiles: Collection[Profile]) -> list[Profile]:
     """Return the accepted profiles whose URIs the signature names; there is one at least."""
     if parts["Reference"].get("URI") != "":
-        raise bad(STRUCTURE, 'the Reference must have URI=""', 'Reference 的 URI 必须为 ""')
+        raise bad(WRAPPED, 'the Reference must have URI=""', 'Reference 的 URI 必须为 ""')
     if parts["Transform"].get("Algorithm") != _ENVELOPED:
         raise bad(STRUCTURE, "the only Transform must be enveloped-signature", "只允许 enveloped-signature 变换")
     method, digest_method = parts["SignatureMethod"].get("Algorithm"), parts["DigestMethod"].get("Algorithm")
@@ -287,17 +297,19 @@ def _fitting(parts: _Parts, profiles: Collection[Profile]) -> list[Profile]:
     return fitting
 
 
-def _signers(parts: _Parts, certificates: Collection[bytes], rule: str) -> list[Certificate]:
+def _signers(parts: _Parts, certificates: Collection[bytes], rule: str, trust: Terms | None) -> list[Certificate]:
     """Return the registered certificate that the signature shows; those of its KeyName where that is all there is."""
     if "X509Certificate" in parts:
         shown = _decoded(parts["X509Certificate"])
         named = [der for der in certificates if der == shown]
+        if not named and trust is not None and trust.registers(shown):
+            named = [shown]
     else:
         rule = rule if rule == "subject" else "serial"
         name = (parts["KeyName"].text or "").strip().lower().lstrip("0")
         named = [der for der in certificates if _key_name(x509.read(der), rule).lower().lstrip("0") == name]
     if not named:
-        raise bad(STRANGER)
+        raise bad(STRANGER if "X509Certificate" in parts or trust is None else NAMED)
     return [x509.read(der) for der in named]
 
 

@@ -15,8 +15,12 @@ from exchange.errors import NotFound
 from exchange.instants import show_id
 from exchange.model import Parcel, indexed
 from exchange.ports import Generation, Kept, Mail
+from exchange.register import KeyVersion, Proposal
+from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Row
+from exchange.stores import _sqlite_register
 from exchange.stores._sqlite_bodies import Bodies
+from exchange.stores._sqlite_jobs import JobRows
 from exchange.stores._sqlite_keys import key_hash
 from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
 from exchange.stores._sqlite_signing import SigningRows
@@ -34,6 +38,7 @@ class Reader:
         self._names: dict[int, str] = {}
         bodies = Bodies(folder / "payloads", self._dictionary)
         self._rows = Rows(connection, bodies, self._text, self._day_of)
+        self._jobs = JobRows(connection)
         self._signing = SigningRows(connection, self._text, partial(self._partitions, "day"))
 
     def close(self) -> None:
@@ -134,6 +139,18 @@ class Reader:
             lines = (line[-1] for line in self._rows.events(message))
             return self._signing.numbered([number for detail in lines for number in detail.get("operations", ())])
         return self._signing.after(after, limit) if after or not before else self._signing.before(before, limit)
+
+    def job(self, number: int) -> SigningJob | None:
+        """Read a job of the remote signing API."""
+        return self._jobs.job(number)
+
+    def keyed_job(self, client: str, key: str) -> SigningJob | None:
+        """Read the job that a client asked for under a key of its own."""
+        return self._jobs.keyed(client, key)
+
+    def waiting_jobs(self, since: int) -> Waiting:
+        """Read what isn't finished, and how much each client had signed since an instant."""
+        return self._jobs.waiting(since)
 
     # -- many ----------------------------------------------------------------------------------------------------
 
@@ -269,6 +286,18 @@ class Reader:
     def parties(self) -> list[Mapping[str, Any]]:
         """Read the parties that were imported."""
         return [orjson.loads(body) for (body,) in self._all("SELECT body FROM party ORDER BY code")]
+
+    def proposals(self, limit: int) -> list[Proposal]:
+        """List proposals, newest first."""
+        return _sqlite_register.proposals(self._connection, limit)
+
+    def proposal(self, number: int) -> Proposal:
+        """Read one proposal."""
+        return _sqlite_register.proposal(self._connection, number)
+
+    def signing_keys(self) -> list[KeyVersion]:
+        """Read every version of every key."""
+        return _sqlite_register.keys(self._connection)
 
 
 def _generation(number: int, at: int, actor: str, reason: str, digest: str, text: bytes) -> Generation:

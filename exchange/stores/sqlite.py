@@ -20,15 +20,19 @@ from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
 from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
+from exchange.register import KeyVersion, Proposal
+from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Operation, Row
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Connect, Database, connect
 from exchange.stores._sqlite_hot import Hot
+from exchange.stores._sqlite_jobs import Jobs
 from exchange.stores._sqlite_keys import KeyIndex
 from exchange.stores._sqlite_look import Look
 from exchange.stores._sqlite_rare import Rare
 from exchange.stores._sqlite_read import Reader
+from exchange.stores._sqlite_register import Keeping
 from exchange.stores._sqlite_rows import Rows
 from exchange.stores._sqlite_signing import SigningLog
 
@@ -76,6 +80,7 @@ class SqliteStore:
         self._signing = SigningLog(self._db)
         hot = Hot(self._db, self._keys, rows, look, self._answers, self._signing)
         rare = Rare(self._db, rows, self._answers)
+        jobs = Jobs(self._db, self._signing)
         self._verbs: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
             "receive": hot.receive,
             "context": hot.context,
@@ -92,6 +97,10 @@ class SqliteStore:
             "holds": rare.holds,
             "import_parties": rare.parties,
             "log": self._signing.log,
+            "open_job": jobs.open,
+            "finish_job": jobs.finish,
+            "forget_jobs": jobs.forget,
+            "record": Keeping(self._db.connection).record,
         }
         with self._db.transaction():
             self._load()
@@ -205,6 +214,22 @@ class SqliteStore:
         """See ``ports.Store``."""
         return self._batcher.ask("log", operations)
 
+    def open_job(self, job: SigningJob) -> Awaitable[SigningJob]:
+        """See ``signingjobs.Jobs``."""
+        return self._batcher.ask("open_job", job)
+
+    def finish_job(self, job: SigningJob, operations: Sequence[Operation]) -> Awaitable[SigningJob]:
+        """See ``signingjobs.Jobs``."""
+        return self._batcher.ask("finish_job", (job, operations))
+
+    def forget_jobs(self, before: Instant) -> Awaitable[int]:
+        """See ``signingjobs.Jobs``."""
+        return self._batcher.ask("forget_jobs", before)
+
+    def record(self, proposal: Proposal, keys: Sequence[KeyVersion] = ()) -> Awaitable[Proposal]:
+        """See ``register.Register``."""
+        return self._batcher.ask("record", (proposal, keys))
+
     # -- the reading thread --------------------------------------------------------------------------------------
 
     def _read(self, verb: str, *values: Any) -> Awaitable[Any]:
@@ -282,6 +307,30 @@ class SqliteStore:
     ) -> Awaitable[Sequence[Row]]:
         """See ``ports.Archive``."""
         return self._read("operations", message, after, before, limit)
+
+    def job(self, number: Instant) -> Awaitable[SigningJob | None]:
+        """See ``signingjobs.Jobs``."""
+        return self._read("job", number)
+
+    def keyed_job(self, client: str, key: str) -> Awaitable[SigningJob | None]:
+        """See ``signingjobs.Jobs``."""
+        return self._read("keyed_job", client, key)
+
+    def waiting_jobs(self, since: Instant) -> Awaitable[Waiting]:
+        """See ``signingjobs.Jobs``."""
+        return self._read("waiting_jobs", since)
+
+    def proposals(self, limit: int = 50) -> Awaitable[Sequence[Proposal]]:
+        """See ``register.Register``."""
+        return self._read("proposals", limit)
+
+    def proposal(self, number: int) -> Awaitable[Proposal]:
+        """See ``register.Register``."""
+        return self._read("proposal", number)
+
+    def signing_keys(self) -> Awaitable[Sequence[KeyVersion]]:
+        """See ``register.Register``."""
+        return self._read("signing_keys")
 
 
 def _reader(folder: Path) -> Reader:

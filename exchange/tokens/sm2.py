@@ -34,6 +34,7 @@ _PROTOTYPES: Final = {
     "BIO_free": (_INT, _POINTER),
     "PEM_read_bio_PrivateKey": (_POINTER, _POINTER, _POINTER, _POINTER, _BYTES),
     "d2i_PUBKEY": (_POINTER, _POINTER, ctypes.POINTER(_BYTES), ctypes.c_long),
+    "i2d_PUBKEY": (_INT, _POINTER, _POINTER),
     "d2i_X509": (_POINTER, _POINTER, ctypes.POINTER(_BYTES), ctypes.c_long),
     "X509_get_pubkey": (_POINTER, _POINTER),
     "X509_free": (None, _POINTER),
@@ -179,6 +180,13 @@ class Key:
     def matches(self, other: Key) -> bool:
         """Tell whether both have the same public half."""
         return bool(self._crypto.EVP_PKEY_eq(self._handle, other._handle) == 1)
+
+    def info(self) -> bytes:
+        """Return its public half, a DER SubjectPublicKeyInfo."""
+        room = ctypes.create_string_buffer(self._crypto.i2d_PUBKEY(self._handle, None))
+        end = _POINTER(ctypes.addressof(room))
+        self._crypto.i2d_PUBKEY(self._handle, ctypes.byref(end))
+        return room.raw
 
     @contextmanager
     def _digest(self, start: Callable[..., int], user_id: bytes) -> Iterator[int]:

@@ -1,7 +1,8 @@
 """Keys in files: RSA and P-256 signed by the cryptography package, SM2 by libcrypto.
 
 A key is read when it is first asked for. It is named in the settings, or found by its name in the keys' folder:
-``NAME.key`` with ``NAME.crt`` (both PEM), or ``NAME.p12`` where no password protects it.
+``NAME.key`` with ``NAME.crt`` (both PEM), or ``NAME.p12`` where no password protects it. A version of the register has
+one place, ``file``: the path of its key, in the keys' folder where it is a relative one.
 
 It signs in the event loop, which gets its turn between any two long operations. A thread does worse: what it gains
 on a second core it loses waiting for the GIL, which a busy loop gives back for moments too short to catch (measured:
@@ -11,7 +12,7 @@ on a second core it loses waiting for the GIL, which a busy loop gives back for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -22,14 +23,16 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
-from cryptography.x509 import Certificate, load_pem_x509_certificate
+from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificate
 
-from exchange.errors import ConfigurationError, ExchangeError, TokenError
+from exchange.errors import ConfigurationError, ExchangeError, NotFound, Refused, TokenError
 from exchange.ports import Job, Location, Secret, Signature, Strict
+from exchange.register import KeyVersion, learn
 from exchange.tokens import sm2
 
+PLACE: Final = "file"  # what stands for a device
 _TURN_SECONDS: Final = 0.0005  # work after which everybody else in the event loop gets a turn
 
 
@@ -66,6 +69,7 @@ class Software:
     def __init__(self, settings: KeyFiles) -> None:
         self._settings = settings
         self._held: dict[str, _Held] = {}
+        self._learned: dict[str, KeyVersion] = {}
 
     async def open(self) -> None:
         """Do nothing: keys are read when they are needed."""
@@ -76,6 +80,47 @@ class Software:
         Raises TokenError where there is no such key, ConfigurationError where its files can't be used together.
         """
         return self._key(key).certificate
+
+    def learn(self, keys: Iterable[KeyVersion]) -> None:
+        """See ``register.Learner``."""
+        learn(self._learned, keys)
+        self._held.clear()  # read anew when they are asked for
+
+    def names(self) -> Sequence[str]:
+        """See ``register.Learner``."""
+        folder = self._settings.folder
+        lying = folder.iterdir() if folder and folder.is_dir() else ()
+        found = {
+            path.stem
+            for path in lying
+            if path.suffix == ".p12" or (path.suffix == ".key" and path.with_suffix(".crt").is_file())
+        }
+        return sorted(found.union(self._settings.keys))
+
+    async def public_key(self, device: str, location: str) -> bytes:
+        """See ``register.Holder``."""
+        private = self._placed(device, location)
+        if isinstance(private, sm2.PrivateKey):
+            return private.info()
+        return bytes(private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+    async def sign_at(self, device: str, location: str, algorithm: str, data: bytes) -> bytes:
+        """See ``register.Holder``."""
+        return _ALGORITHMS[algorithm][1](self._placed(device, location), Job("", algorithm, data))
+
+    def _placed(self, device: str, location: str) -> Any:
+        if device != PLACE:
+            raise NotFound(f"there is no device {device!r}: write file=PATH", f"没有设备 {device!r}：请写作 file=路径")
+        path = self._path(location)
+        try:
+            private, _ = _opened(KeyFile(key=path))
+            _kind(private)
+        except (OSError, ValueError, TypeError) as why:
+            raise Refused(f"{path}: no key can be read there: {why}", f"{path}：无法读取密钥（{why}）") from why
+        return private
+
+    def _path(self, location: str) -> Path:
+        return (self._settings.folder or Path()) / location
 
     async def sign(self, jobs: Sequence[Job]) -> Sequence[Signature | Exception]:
         """Sign every job; the answers are in the order of the jobs."""
@@ -107,8 +152,14 @@ class Software:
     def _key(self, name: str) -> _Held:
         held = self._held.get(name)
         if held is None:
-            held = self._held[name] = _read(_found(self._settings, name))
+            held = self._held[name] = self._read(name)
         return held
+
+    def _read(self, name: str) -> _Held:
+        version = self._learned.get(name)
+        if version is None or PLACE not in version.places:
+            return _read(_found(self._settings, name))
+        return _read(KeyFile(key=self._path(version.places[PLACE])), load_der_x509_certificate(version.certificate))
 
 
 _ECDSA: Final = ECDSA(SHA256())
@@ -146,10 +197,11 @@ def _found(settings: KeyFiles, name: str) -> KeyFile:
     )
 
 
-def _read(file: KeyFile) -> _Held:
+def _read(file: KeyFile, registered: Certificate | None = None) -> _Held:
     """Read a key and its certificate. Raises ConfigurationError; TokenError where it's SM2 and there is none here."""
     try:
-        private, certificate = _opened(file)
+        private, beside = _opened(file)
+        certificate = registered or beside()
         der = certificate.public_bytes(Encoding.DER)
         kind = _kind(private)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -160,16 +212,17 @@ def _read(file: KeyFile) -> _Held:
     return _Held(private, kind, der)
 
 
-def _opened(file: KeyFile) -> tuple[Any, Certificate]:
+def _opened(file: KeyFile) -> tuple[Any, Callable[[], Certificate]]:
+    """Return the private key, and what reads the certificate that lies with it."""
     content = file.key.read_bytes()
     password = file.password.read().encode() if file.password else None
     if file.key.suffix.lower() in (".p12", ".pfx"):
         private, certificate, _ = load_key_and_certificates(content, password)
         if private is None or certificate is None:
             raise ValueError("it must hold a key and its certificate")
-        return private, certificate
-    beside = content if file.certificate is None else file.certificate.read_bytes()
-    return _private(content, password), load_pem_x509_certificate(beside)
+        return private, lambda: certificate
+    beside = file.certificate or file.key
+    return _private(content, password), lambda: load_pem_x509_certificate(beside.read_bytes())
 
 
 def _private(pem: bytes, password: bytes | None) -> Any:

@@ -81,7 +81,7 @@ class Signing:
 
     async def test(self, profile: str, key: str) -> dict[str, Any]:
         """Sign a small document with a key, through the queue, and verify it."""
-        known = self._daemon.installation.profiles.named(profile)
+        known = self._daemon.profiles.named(profile)
         began = perf_counter()
         result = await sealed(self._daemon, "test", Seal(TEST, None, known, key))
         took = perf_counter() - began

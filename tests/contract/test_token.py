@@ -6,16 +6,20 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from exchange.errors import ConfigurationError, TokenError
+from exchange.errors import ConfigurationError, NotFound, Refused, TokenError
 from exchange.ports import SM2_ID, Job, Secret, Signature, Token
+from exchange.register import KeyVersion
 from exchange.signing import certificates
+from exchange.signing.remote import Remote
 from exchange.tokens.software import KeyFile, KeyFiles, Software
 from tests import hsm, pki
 from tests.conftest import LOOP
+from tests.signing_bench import Served
 
 
 def from_folder() -> Token:
@@ -40,6 +44,7 @@ TOKENS: dict[str, Callable[[Path, pytest.MonkeyPatch], Token]] = {
     "software, from a folder": lambda folder, monkeypatch: from_folder(),
     "software, from named files and PKCS#12": lambda folder, monkeypatch: from_named_files(),
     "devices, PKCS#11 and SDF": on_devices,
+    "remote, over HTTPS with mutual TLS": lambda folder, monkeypatch: Served(folder),
 }
 KEYS = {"rsa-sha1": "rsa", "rsa-sha256": "rsa", "ecdsa-sha256": "p256", "sm2-sm3": "sm2"}
 
@@ -135,6 +140,64 @@ async def test_a_closed_token_has_let_go(token: Token) -> None:
     await token.sign([Job("p256", "ecdsa-sha256", b"data")])
     await token.close()
     await token.close()
+
+
+# -- keys of the register ----------------------------------------------------------------------------------------
+
+PLACES = {"hsm-a": "pkcs11:id=%01", "sdf": "sdf:1", "file": "rsa.key"}  # where the same RSA key is
+
+
+def registered(token: Token, state: str, number: int = 1, key: str = "rsa") -> KeyVersion:
+    places = {device: place for device, place in PLACES.items() if (device == "file") is isinstance(token, Software)}
+    if isinstance(token, Software):  # which may have no folder
+        places = {"file": str(pki.shared() / "rsa.key")}
+    if isinstance(token, Remote):  # there, it is called otherwise
+        places = {"remote": "rsa"}
+    return KeyVersion("shop", number, "rsa", pki.der(key), places, 0, 1 << 60, state)
+
+
+@pytest.mark.parametrize("state", ["active", "retiring"])
+async def test_a_version_of_the_register_is_learned_without_opening_anything(token: Token, state: str) -> None:
+    with pytest.raises(TokenError, match="SWX-5010"):
+        token.certificate("shop/1")
+    token.learn([registered(token, state)])
+    assert token.certificate("shop/1") == pki.der("rsa")
+    [answer] = await token.sign([Job("shop/1", "rsa-sha256", b"data")])
+    assert signed(Job("rsa", "rsa-sha256", b"data"), answer)
+    assert not {"shop", "shop/1"} & set(token.names())
+
+
+@pytest.mark.parametrize("state", ["pending", "revoked"])
+async def test_what_may_not_sign_any_more_is_forgotten_at_once(token: Token, state: str) -> None:
+    token.learn([registered(token, "active"), registered(token, "active", 2)])
+    await token.sign([Job("shop/1", "rsa-sha256", b"data")])
+    token.learn([registered(token, state)])
+    gone, stays = await token.sign([Job("shop/1", "rsa-sha256", b"data"), Job("shop/2", "rsa-sha256", b"data")])
+    assert isinstance(gone, TokenError)
+    assert signed(Job("rsa", "rsa-sha256", b"data"), stays)
+
+
+async def test_a_version_whose_certificate_is_another_keys_never_signs(token: Token) -> None:
+    token.learn([registered(token, "active", key="p256")])
+    [answer] = await token.sign([Job("shop/1", "ecdsa-sha256", b"data")])
+    assert isinstance(answer, Exception)
+
+
+def test_the_keys_of_the_settings_are_listed(token: Token) -> None:
+    assert {"rsa", "p256", "sm2"} <= set(token.names())
+
+
+async def test_a_key_that_nobody_registered_can_be_asked_for_by_its_place(token: Any) -> None:
+    if isinstance(token, Remote):
+        pytest.skip("its keys are another switch's: they are looked at there")
+    for device, place in registered(token, "active").places.items():
+        found = certificates.public_key(await token.public_key(device, place))
+        assert certificates.same(found, certificates.read(pki.der("rsa")).key)
+        assert certificates.stands(found, "rsa-sha256", await token.sign_at(device, place, "rsa-sha256", b"x"), b"x")
+        with pytest.raises(Refused):
+            await token.public_key(device, place.replace("1", "9").replace("rsa", "nobody"))
+    with pytest.raises(NotFound):
+        await token.public_key("nowhere", "sdf:1")
 
 
 # -- keys in files -----------------------------------------------------------------------------------------------

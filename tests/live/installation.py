@@ -63,6 +63,7 @@ store: {{reserve_bytes: 0}}
 log: {{file: switchd.log}}
 control: switchctl.sock
 token: {{allow_software_keys: true, options: {{folder: {keys}}}}}
+signing: {{dual_control: false}}
 adapters:
   sftp_server: {{host: 127.0.0.1, port: {sftp}, host_keys: [host_key]}}
   http_api: {{port: {http}, allow_plain: true}}

@@ -99,9 +99,9 @@ BAD: dict[str, Bad] = {
     "signature missing": Bad(lambda: inventory(1), "SWX-1031", "p256"),
     "signature of another party": Bad(lambda: sealed("foreign"), "SWX-1034", "p256"),
     "expired certificate": Bad(lambda: sealed("expired"), "SWX-1035", "expired"),
-    "certificate that is not valid yet": Bad(lambda: sealed("p256"), "SWX-1035", "p256", -30),
+    "certificate that is not valid yet": Bad(lambda: sealed("p256"), "SWX-1039", "p256", -30),
     "changed after signing": Bad(lambda: sealed("p256").replace(b">142<", b">502<"), "SWX-1032", "p256"),
-    "genuine message wrapped in another": Bad(wrapped, "SWX-1036", "p256"),
+    "genuine message wrapped in another": Bad(wrapped, "SWX-1103", "p256"),
 }
 
 

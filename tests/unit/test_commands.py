@@ -81,7 +81,17 @@ EXAMPLES = sorted({line for _, verb in every_verb() for line in verb.examples})
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_an_example_is_a_command_that_can_be_run(line: str, home: Path) -> None:
-    for name in ("new.yaml", "parties.ndjson", "inventory.xml"):
+    names = (
+        "new.yaml",
+        "parties.ndjson",
+        "inventory.xml",
+        "keys.ndjson",
+        "shop.crt",
+        "renewed.crt",
+        "new.crt",
+        "e-port.crl",
+    )
+    for name in (*names, "new.crt", "e-port.crl"):
         (home / name).touch()
     for part in line.split(" | "):
         words = shlex.split(part.partition(" < ")[0])

@@ -43,6 +43,16 @@ SIGNING = {
     "per_second": 9.5, "p50_ms": 0.5, "p95_ms": 0.8, "p99_ms": None,
 }  # fmt: skip
 ROW = {"number": 7, "at": HEAD["at"], "job": "20261122-42", "party": "ENT1", "key": "shop", "device": "hsm-a"}
+AUTHORITY = {"authority": "e-port", "kind": "crl", "name": "CN=x", "number": "7", "days": 3.5, "state": "good"}
+CHECKED = {"authority": "e-port", "serial": "01", "stands": True, "chain": ["CN=x"], "code": "", "en": "", "zh": ""}
+KEY = {
+    "key": "shop/2", "state": "active", "kind": "sm2", "not_before": HEAD["at"], "not_after": HEAD["at"],
+    "places": {"hsm-a": "pkcs11:id=%02"}, "subject": "CN=x", "serial": "01", "change": 7, "pem": "-----BEGIN",
+}  # fmt: skip
+CHANGE = {
+    "number": 7, "kind": "key-activate", "subject": "shop/2", "digest": "00", "state": "submitted", "at": HEAD["at"],
+    "submitted_by": "wang", "reason": "why", "decided_by": "", "decided_at": "", "remark": "", "single_handed": False,
+}  # fmt: skip
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
 LIFE = HEAD | {
@@ -68,6 +78,18 @@ ANSWERS: dict[str, Any] = {
     "sign.queue": [{"party": "ENT1", "depth": 7}],
     "sign.log": [ROW],
     "sign.test": {"profile": "ceb-sm2", "key": "shop", "stands": True},
+    "trust.list": [AUTHORITY],
+    "trust.check": [CHECKED],
+    "trust.import": [AUTHORITY],
+    "trust.fetch": [{"authority": "e-port", "url": "http://lists.example", "fetched": True, "why": ""}],
+    "key.list": [KEY],
+    "key.show": {"name": "shop", "signs": "shop/2", "versions": [KEY]},
+    "key.csr": {"name": "shop", "pem": "-----BEGIN CERTIFICATE REQUEST-----"},
+    "change.submit": CHANGE,
+    "change.list": [CHANGE],
+    "change.show": CHANGE | {"what": KEY},
+    "change.approve": CHANGE | {"state": "approved", "decided_by": "li"},
+    "change.reject": CHANGE | {"state": "rejected", "decided_by": "li"},
     "receipt.list": [HEAD | {"answers": [{"code": "800", "stage": "customs", "outcome": "released"}]}],
     "routes.publish": GENERATION,
     "routes.rollback": GENERATION,
@@ -129,6 +151,26 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "sign queue": ("sign.queue", {}),
     "sign log --device hsm-a --failed": ("sign.log", {"device": "hsm-a", "failed": True, "limit": 50}),
     "sign test --profile ceb-sm2 --key shop": ("sign.test", {"profile": "ceb-sm2", "key": "shop"}),
+    "trust list": ("trust.list", {}),
+    "trust check order.xml --authority e-port": ("trust.check", {"authority": "e-port"}),
+    "trust crl import order.xml --reason why": ("trust.import", {"authority": "", "reason": "why"}),
+    "trust crl fetch --reason why": ("trust.fetch", {"reason": "why"}),
+    "key list --state active": ("key.list", {"state": "active", "limit": 1000}),
+    "key show shop": ("key.show", {"name": "shop"}),
+    "key csr shop --on hsm-a --at sdf:3 --subject CN=x": (
+        "key.csr", {"name": "shop", "device": "hsm-a", "location": "sdf:3", "subject": "CN=x"}),
+    "key create shop --certificate shop.crt --at hsm-a=pkcs11:id=%02 --activate --reason why": ("change.submit", {
+        "kind": "key-create", "reason": "why",
+        "rows": [{"name": "shop", "certificate": "-----BEGIN", "at": {"hsm-a": "pkcs11:id=%02"}, "state": "active"}]}),
+    "key import keys.ndjson --reason why": ("change.submit", {"kind": "key-import", "rows": [{"name": "a"}]}),
+    "key activate shop/2 --reason why": ("change.submit", {"kind": "key-activate", "subject": "shop/2"}),
+    "key retire shop/1 --reason why": ("change.submit", {"kind": "key-retire", "subject": "shop/1"}),
+    "key revoke shop/1 --reason why": ("change.submit", {"kind": "key-revoke", "subject": "shop/1"}),
+    "change submit software-keys --reason why": ("change.submit", {"kind": "software-keys", "subject": ""}),
+    "change list --state submitted": ("change.list", {"state": "submitted", "limit": 50}),
+    "change show 7": ("change.show", {"number": 7}),
+    "change approve 7 --reason why": ("change.approve", {"number": 7, "reason": "why"}),
+    "change reject 7 --reason why": ("change.reject", {"number": 7, "reason": "why"}),
     "receipt list --unmatched": ("receipt.list", {"unmatched": True, "party": "", "limit": 50}),
     "routes publish --reason why --expect 6": ("routes.publish", {"expect": 6, "reason": "why"}),
     "routes history": ("routes.history", {"limit": 50}),
@@ -140,6 +182,8 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("line", ASKING)
 async def test_a_verb_asks_the_switch_and_prints_its_answer(line: str, home: Path) -> None:
     (home / "parties.ndjson").write_text('{"code": "ENT8"}\n{"code": "ENT9"}\n')
+    (home / "keys.ndjson").write_text('{"name": "a"}\n')
+    (home / "shop.crt").write_text("-----BEGIN")
     stub, (verb, arguments) = Stub(), ASKING[line]
     for more in ((), ("--json",), ("--lang", "zh")):
         result = await online(home, *line.split(), *more, stub=stub)
@@ -150,6 +194,15 @@ async def test_a_verb_asks_the_switch_and_prints_its_answer(line: str, home: Pat
     for asked, given in stub.asked:
         assert asked == verb
         assert arguments.items() <= given.items()
+
+
+async def test_a_certificate_without_a_chain_ends_with_status_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = CHECKED | {"stands": False, "code": "SWX-1100", "en": "it is revoked", "zh": "已吊销"}
+    monkeypatch.setitem(ANSWERS, "trust.check", [wrong])
+    result = await online(home, "--lang", "zh", "trust", "check", "order.xml")
+    assert (result.exit_code, "SWX-1100  已吊销" in result.stdout) == (1, True)
+    monkeypatch.setitem(ANSWERS, "trust.check", [wrong, CHECKED])
+    assert (await online(home, "trust", "check", "order.xml")).exit_code == 0, "one authority is enough"
 
 
 async def test_a_message_list_is_aligned_text_and_may_be_ids_only(home: Path) -> None:
@@ -227,6 +280,24 @@ def test_a_socket_of_another_user_is_refused(home: Path, monkeypatch: pytest.Mon
     result = run("status")
     assert result.exit_code == 4
     assert "SWX-7050" in result.stderr
+
+
+async def test_whoever_submits_a_change_is_told_what_the_second_person_types(home: Path) -> None:
+    told = (await online(home, "key", "activate", "shop/2", "--reason", "why")).stdout
+    assert "a second person approves it with: switchctl change approve 7 --reason" in told
+    told = (await online(home, "--lang", "zh", "key", "activate", "shop/2", "--reason", "why")).stdout
+    assert "请另一人批准：switchctl change approve 7" in told
+
+
+async def test_the_certificate_of_one_version_is_printed_in_pem(home: Path) -> None:
+    assert (await online(home, "key", "certificate", "shop/2")).stdout == "-----BEGIN"
+    assert (await online(home, "key", "certificate", "shop")).exit_code == 2
+
+
+async def test_a_place_is_written_with_its_device(home: Path) -> None:
+    (home / "shop.crt").touch()
+    create = ("key", "create", "shop", "--certificate", "shop.crt", "--reason", "why", "--at")
+    assert "DEVICE=LOCATION" in (await online(home, *create, "hsm-a")).stderr
 
 
 # -- changing ----------------------------------------------------------------------------------------------------

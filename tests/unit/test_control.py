@@ -34,12 +34,24 @@ BAD: dict[str, Mapping[str, Any]] = {
     "sign.queue": {"of": "ENT1"},
     "sign.log": {"of": "ENT1"},
     "sign.test": {"profile": "ceb-sm2"},
+    "trust.list": {"of": "e-port"},
+    "trust.check": {},
+    "trust.import": {},
+    "trust.fetch": {"url": "http://lists.example"},
     "evidence.sign": {"message": "20261122-1"},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
     "routes.rollback": {},
     "schema.reload": {"folder": "types"},
+    "key.list": {"states": "active"},
+    "key.show": {},
+    "key.csr": {"name": "p256"},
+    "change.submit": {"subject": "p256/1"},
+    "change.list": {"states": "submitted"},
+    "change.show": {},
+    "change.approve": {},
+    "change.reject": {},
 }
 
 
@@ -70,7 +82,8 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
     looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
-    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "evidence.sign"}
+    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check", "evidence.sign"}
+    looking |= {"key.list", "key.show", "key.csr", "change.list", "change.show"}
     assert set(BAD) - looking == NEED_REASON
 
 
@@ -107,6 +120,8 @@ async def test_status_counts_what_is_open_held_and_failed(tmp_path: Path) -> Non
             "failed": 1,
             "awaiting_receipt": 1,
             "receipts_missing": {},
+            "certificates_expiring": {},
+            "signing_keys": "in files: non-production",
         }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import grp
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -227,3 +229,51 @@ async def test_a_daemon_that_is_too_slow_is_an_error_for_its_client(path: Path) 
         with pytest.raises(TimeoutError):
             await asyncio.to_thread(client.call, "slow")
         client.close()
+
+
+# -- several persons ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Return a folder that other accounts can get into."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.rmdir()
+
+
+async def test_members_of_the_group_come_in_under_their_own_names(short: Path) -> None:
+    log, _ = recorded()
+    desk = Desk()
+    group = grp.getgrgid(os.getgid()).gr_name
+    listening = await serve_control(desk, short / "s", log, group)
+    try:
+        status = (short / "s").stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o660, os.getgid())
+        for user in {os.geteuid(), 65534 if os.geteuid() == 0 else os.geteuid()}:
+            reader, writer = await _connected_as(user, short / "s")
+            assert (await Line(reader, writer).say(b'{"verb": "who"}\n'))["result"] == {"verb": "who"}
+            writer.close()
+    finally:
+        await listening.stop()
+    assert {actor for _, _, actor in desk.asked} == (
+        {getpass.getuser(), "nobody"} if os.geteuid() == 0 else {getpass.getuser()}
+    )
+
+
+async def _connected_as(user: int, path: Path) -> Any:
+    """Connect under another account, which only root can, with the group that it was given to."""
+    mine = os.geteuid()
+    os.seteuid(user)
+    try:
+        return await asyncio.open_unix_connection(str(path))
+    finally:
+        os.seteuid(mine)
+
+
+async def test_a_group_that_is_none_is_a_mistake_of_the_settings(short: Path) -> None:
+    log, _ = recorded()
+    with pytest.raises(ConfigurationError, match=r"control_group: .* 'nobodys-group'") as why:
+        await serve_control(Desk(), short / "s", log, "nobodys-group")
+    assert why.value.code == "SWX-4120"

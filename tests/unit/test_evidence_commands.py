@@ -125,5 +125,5 @@ def test_a_mistake_in_the_settings_is_told_with_its_place(said: str, problem: st
     with pytest.raises(ConfigurationError) as refused:
         settings.load(tmp_path / "switchd.yaml")
     (line,) = refused.value.problems
-    assert line.startswith("switchd.yaml:5:")
+    assert line.startswith("switchd.yaml:6:")
     assert problem in line

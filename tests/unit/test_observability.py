@@ -194,6 +194,19 @@ def test_what_waits_to_be_signed_is_shown_by_party_with_the_age_of_the_oldest_an
     assert shown["switch_signing_keys_unable"] == 3
 
 
+def test_answers_of_the_signing_api_are_two_hundred_parties_and_the_rest() -> None:
+    metrics = metrics_with()
+    for number in range(300):
+        metrics.signing_request(200, f"P{number}")
+        metrics.signing_request(429, f"P{number}")
+    shown = {
+        name: value for name, value in samples(metrics).items() if name.startswith("switch_signing_requests_total")
+    }
+    assert shown["switch_signing_requests_total{party=P199}{status=200}"] == 1
+    assert shown["switch_signing_requests_total{party=other}{status=200}"] == 100
+    assert sum(shown.values()) == 600
+
+
 def test_missing_receipts_are_shown_by_party_and_stage() -> None:
     missing = {(f"party{n}", "last"): 1 for n in range(300)} | {("CUSTOMS", "port"): 12}
     shown = samples(metrics_with(missing=lambda: missing))

@@ -89,6 +89,13 @@ def test_paths_in_the_settings_of_adapters_start_there_too(write: Write, tmp_pat
     assert installation.adapter("sftp_server").host_keys == (tmp_path / "keys/host",)
 
 
+def test_paths_of_the_signing_api_start_there_too(write: Write, tmp_path: Path) -> None:
+    row = "{certificate: tls.crt, client_ca: ca.crt, clients: {near: {certificate: keys/near.crt, party: ENT1}}}"
+    api = settings.load(write(f"signing: {{api: {row}}}\n")).settings.signing.api
+    assert api is not None
+    assert (api.certificate, api.clients["near"].certificate) == (tmp_path / "tls.crt", tmp_path / "keys/near.crt")
+
+
 # -- mistakes ----------------------------------------------------------------------------------------------------
 
 
@@ -129,8 +136,26 @@ token: {alow_software_keys: true}
         ("limits: {backlog: 1.5}\n", "limits.backlog: should be a valid integer"),
         ("token: {allow_software_keys: perhaps}\n", "token.allow_software_keys: should be a valid boolean"),
         ("store: {kind: sqlit}\n", "switchd.yaml:1:9: store.kind: no store is called 'sqlit', did you mean 'sqlite'?"),
-        ("token: {kind: hsm}\n", "switchd.yaml:1:9: token.kind: no token is called 'hsm' (known: devices, software)"),
+        ("signing: {api: {certificate: a}}\n", "switchd.yaml:1:11: signing.api: 'client_ca' is missing"),
+        (
+            "signing: {api: {certificate: a, client_ca: b, clients: {x: {certificate: c, party: P, algoritms: []}}}}\n",
+            "switchd.yaml:1:87: signing.api.clients.x: unknown key 'algoritms'",
+        ),
+        (
+            "token: {kind: hsm}\n",
+            "switchd.yaml:1:9: token.kind: no token is called 'hsm' (known: devices, remote, software)",
+        ),
         ("\nadapters:\n  ampq: {}\n", "switchd.yaml:3:3: adapters.ampq: no adapter is called 'ampq', did you mean"),
+        ("trust: {a: {certificates: []}}\n", "switchd.yaml:1:13: trust.a.certificates: must not be empty"),
+        (
+            "trust: {a: {certificates: [x], crl: [{url: 'ldap://x/y'}]}}\n",
+            "switchd.yaml:1:39: trust.a.crl[0].url: only http and https are fetched; import lists from elsewhere",
+        ),
+        (
+            "trust: {a: {certificates: [x], crl: [{every_hours: 1}]}}\n",
+            "switchd.yaml:1:38: trust.a.crl[0]: name either 'file' or 'url'",
+        ),
+        ("trust: {a: {certificates: [x], overdue: hold}}\n", "trust.a.overdue: should be 'warn' or 'refuse'"),
         ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: should be a valid dictionary"),
     ],
 )

@@ -41,7 +41,7 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "genuine document inside another": (
         lambda: inside_root(body(EVIL), b"<ceb:old>" + body(sealed()) + b"</ceb:old>"),
-        "SWX-1036",
+        "SWX-1103",
     ),
     "genuine document inside another, its signature brought to the top": (
         lambda: inside_root(body(EVIL), b"<ceb:old>" + body(MESSAGE) + b"</ceb:old>" + signature()),
@@ -58,27 +58,27 @@ ATTACKS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: inside_root(body(EVIL), signature().replace(KEY_INFO_END, body(MESSAGE) + KEY_INFO_END)),
         "SWX-1036",
     ),
-    "signature as the root": (lambda: signature(), "SWX-1036"),
-    "two signatures": (lambda: inside_root(sealed(), signature()), "SWX-1036"),
+    "signature as the root": (lambda: signature(), "SWX-1103"),
+    "two signatures": (lambda: inside_root(sealed(), signature()), "SWX-1103"),
     "a second signature deeper in": (
         lambda: sealed().replace(b"<ceb:note></ceb:note>", b"<ceb:note>" + signature() + b"</ceb:note>"),
-        "SWX-1036",
+        "SWX-1103",
     ),
     "signature not at the top": (
         lambda: MESSAGE.replace(b"</ceb:Inventory>", signature() + b"</ceb:Inventory>"),
-        "SWX-1036",
+        "SWX-1103",
     ),
-    "element behind the signature": (lambda: inside_root(sealed(), b"<ceb:more/>"), "SWX-1036"),
+    "element behind the signature": (lambda: inside_root(sealed(), b"<ceb:more/>"), "SWX-1103"),
     "text behind the signature": (lambda: inside_root(sealed(), b"more"), "SWX-1036"),
     "signature first": (
         lambda: MESSAGE.replace(b"<ceb:Inventory>", signature() + b"<ceb:Inventory>", 1),
-        "SWX-1036",
+        "SWX-1103",
     ),
     "reference to a part": (
         lambda: sealed().replace(b'URI=""', b'URI="#part"').replace(b"<ceb:Inventory>", b'<ceb:Inventory Id="part">'),
-        "SWX-1036",
+        "SWX-1103",
     ),
-    "reference to another place": (lambda: sealed().replace(b'URI=""', b'URI="http://127.0.0.1/x"'), "SWX-1036"),
+    "reference to another place": (lambda: sealed().replace(b'URI=""', b'URI="http://127.0.0.1/x"'), "SWX-1103"),
     "reference without URI": (lambda: sealed().replace(b' URI=""', b""), "SWX-1036"),
     "reference to a manifest": (
         lambda: sealed().replace(b'URI=""', b'URI="" Type="http://www.w3.org/2000/09/xmldsig#Manifest"'),

@@ -185,15 +185,15 @@ def parts() -> tuple[bytes, bytes, bytes, bytes]:
 
 FAKE = b'<x xmlns:ds="urn:evil"><ds:Signature><ds:SignedInfo/></ds:Signature></x></ceb:Message>'
 TRICKS: dict[str, tuple[Any, str]] = {
-    "signature behind the extension": (lambda a, s, x, z: a + x + s + z, "SWX-1036"),
+    "signature behind the extension": (lambda a, s, x, z: a + x + s + z, "SWX-1103"),
     "signature in the extension": (lambda a, s, x, z: a + x.replace(b"</ceb:Message>", s + b"</ceb:Message>") + z,
-                                   "SWX-1036"),
-    "another document behind the signature": (lambda a, s, x, z: a + s + b"<ceb:Inventory/>" + x + z, "SWX-1036"),
-    "another document behind the extension": (lambda a, s, x, z: a + s + x + b"<ceb:Inventory/>" + z, "SWX-1036"),
-    "an extension in front as well": (lambda a, s, x, z: a + x + s + x + z, "SWX-1036"),
-    "two extensions": (lambda a, s, x, z: a + s + x + x + z, "SWX-1036"),
+                                   "SWX-1103"),
+    "another document behind the signature": (lambda a, s, x, z: a + s + b"<ceb:Inventory/>" + x + z, "SWX-1103"),
+    "another document behind the extension": (lambda a, s, x, z: a + s + x + b"<ceb:Inventory/>" + z, "SWX-1103"),
+    "an extension in front as well": (lambda a, s, x, z: a + x + s + x + z, "SWX-1103"),
+    "two extensions": (lambda a, s, x, z: a + s + x + x + z, "SWX-1103"),
     "extension of another namespace": (lambda a, s, x, z: a + s + x.replace(b"<ceb:ExtendMessage", b'<ceb:ExtendMessage'
-                                       b' xmlns:ceb="urn:evil"') + z, "SWX-1036"),
+                                       b' xmlns:ceb="urn:evil"') + z, "SWX-1103"),
     "text in front of the extension": (lambda a, s, x, z: a + s + b"evil" + x + z, "SWX-1036"),
     "text behind the extension": (lambda a, s, x, z: a + s + x + b"evil" + z, "SWX-1032"),
     "extension taken away": (lambda a, s, x, z: a + s + z, "SWX-1032"),
@@ -201,7 +201,7 @@ TRICKS: dict[str, tuple[Any, str]] = {
     "what looks like a signature in the extension": (
         lambda a, s, x, z: a + s + x.replace(b"</ceb:Message>", FAKE) + z, "SWX-1032"),
     "a signature in the extension as well": (
-        lambda a, s, x, z: a + s + x.replace(b"</ceb:Message>", s + b"</ceb:Message>") + z, "SWX-1036"),
+        lambda a, s, x, z: a + s + x.replace(b"</ceb:Message>", s + b"</ceb:Message>") + z, "SWX-1103"),
 }  # fmt: skip
 
 
@@ -213,4 +213,4 @@ def test_a_trick_with_what_stands_behind_the_signature_is_refused(trick: str) ->
 
 
 def test_where_nothing_may_stand_behind_it_the_signature_is_the_last_child() -> None:
-    assert code_of(b"".join(parts())) == "SWX-1036"
+    assert code_of(b"".join(parts())) == "SWX-1103"

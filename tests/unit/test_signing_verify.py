@@ -114,7 +114,7 @@ def test_a_certificate_swapped_for_a_registered_one_does_not_verify() -> None:
 def test_an_expired_certificate_and_one_not_yet_valid_are_refused() -> None:
     assert code_of(sealed(key="expired"), "expired") == "SWX-1035"
     assert verified(sealed(key="expired"), "expired", at=now() - 15 * DAY)
-    assert code_of(sealed(), at=now() - 30 * DAY) == "SWX-1035"
+    assert code_of(sealed(), at=now() - 30 * DAY) == "SWX-1039"
 
 
 def test_a_certificate_that_can_not_be_read_is_the_administrators_fault() -> None:
