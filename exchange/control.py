@@ -20,6 +20,7 @@ from exchange.routesfile import PartyRow
 from exchange.signing import expiry
 from exchange.verbs import keys, trust
 from exchange.verbs.devices import Devices
+from exchange.verbs.evidence import Evidence
 from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
 
@@ -56,6 +57,7 @@ class Control:
             **Signing(daemon).verbs(),
             **trust.Trust(daemon).verbs(),
             **Keys(daemon).verbs(),
+            **Evidence(daemon).verbs(),
         }
 
     async def __call__(self, verb: str, arguments: Mapping[str, Any], actor: str) -> Any:

@@ -304,7 +304,13 @@ class Past(Protocol):
         """Read what is kept of messages of one type, newest first: those before an id, not older than a day."""
 
     def payload(self, message: int, delivery: int | None) -> Parcel:
-        """Read a message's own bytes. Raises NotFound where retention took it."""
+        """Read a message's own bytes, or those of a delivery. Raises NotFound where retention took it."""
+
+    def life(self, message: int) -> dict[str, Any]:
+        """Read everything known of a message, as ``Archive.life`` does. Raises NotFound."""
+
+    def generation(self, number: int) -> Generation:
+        """Read one published routing table. Raises NotFound."""
 
     def operations(self, message: int, after: int, before: int, limit: int) -> Sequence[Row]:
         """Read the signing log, as ``Archive.operations`` does."""

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -33,10 +34,12 @@ from exchange.signing.api import SigningApi
 from exchange.signing.custody import Custody
 from exchange.signing.profiles import Profiles
 from exchange.signing.service import SigningService
+from exchange.signinglog import CHECKPOINT, checkpoint
 from exchange.switch import Limits, Switch
 from exchange.trusting import Trusting
 
 ACTOR: Final = "switchd"
+NEWEST: Final = 1 << 62
 FULL = StoreError(
     "the disk of the store is nearly full: free space or extend the volume; intake waits",
     "存储磁盘空间不足：请清理或扩容；在此之前暂停接收",
@@ -72,6 +75,7 @@ class Daemon:
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
     ready: bool = field(init=False, default=False)
+    witnessed: int = 0  # the last row of the signing log that the log was told of
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class Daemon:
         self.listeners.append(await serve_control(control, path, self.log, group))
         chores = (
             *((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)),
-            *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0)),
+            *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0), (self._witness, 3600.0)),
         )
         for chore, seconds in chores:
             self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
@@ -398,6 +402,17 @@ class Daemon:
     async def _look_at_certificates(self) -> None:
         await self.trusting.look(self.switch.table, self.token)
 
+    async def _witness(self) -> None:
+        """Tell the log how far the signing log is: whoever keeps that can prove later what stood in it."""
+        last = next((row.number for row in await self.store.operations(before=NEWEST, limit=1)), 0)
+        if last == self.witnessed:
+            return
+        begin = checkpoint(self.witnessed + 1) if self.witnessed else last // CHECKPOINT * CHECKPOINT
+        for number in sorted({*range(begin, last + 1, CHECKPOINT), last} - {0}):
+            for row in await self.store.operations(after=number - 1, limit=1):
+                self.log.info("signing.checkpoint", number=row.number, link=row.link.hex())
+        self.witnessed = last
+
     # -- stop ----------------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
@@ -412,6 +427,8 @@ class Daemon:
         if hasattr(self, "switch"):
             await self.switch.stop()
             await self.switch.sending.stop()
+            with suppress(StoreError):
+                await self._witness()
         await asyncio.gather(*(adapter.stop() for adapter in self.adapters.values()), return_exceptions=True)
         if hasattr(self, "switch"):
             self.explainer.stop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -51,6 +51,37 @@ class SigningSettings(Strict):
         "`false`, for demonstrations, does at once what one person asks for",
     )
     api: ApiSettings | None = Field(None, description="the remote signing API; left out, there is none")
+
+
+class TimestampSettings(Strict):
+    """A time stamping authority (RFC 3161), asked at each export of evidence."""
+
+    url: str = Field(description="its address", pattern="^https?://")
+    ca: Path | None = Field(None, description="certificates (PEM) of who vouches for it; without, any is taken")
+
+
+class EvidenceSettings(Strict):
+    """What the manifest of an evidence file is signed with, and who stamps it with the time."""
+
+    key: str = Field("", description="key that the token signs the manifest with; without, it isn't signed")
+    profile: str = Field("", description="signature profile for that: one for XML, of the switch's own")
+    timestamp: TimestampSettings | None = Field(None, description="time stamping authority (RFC 3161)")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if bool(self.key) != bool(self.profile):
+            raise ValueError("key and profile go together")
+        return self
+
+    @field_validator("profile")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            if name and not PROFILES.named(name).enveloped:
+                raise ValueError(f"{name} doesn't sign XML, and the manifest's statement is XML")
+        except ConfigurationError as why:
+            raise ValueError(str(why.problems[0])) from None
+        return name
 
 
 class MonitorSettings(Strict):
@@ -139,6 +170,7 @@ class Settings(Strict):
         description="signature profiles of the site's own, beside those of the switch: [profiles](profiles.md); "
         "under dual control in force once approved (`switchctl change submit profiles`)",
     )
+    evidence: EvidenceSettings = EvidenceSettings()
     monitor: MonitorSettings = MonitorSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()

@@ -7,8 +7,9 @@ prove what the log said before. Content is a JSON list in the order of ``Operati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from itertools import takewhile
 from typing import Final
 
 import orjson
@@ -90,3 +91,63 @@ def check(rows: Iterable[Row], before: Checked = Checked()) -> Checked:
             return Checked(count, first, last, head, row.number, gaps)
         count, first, last, head = count + 1, first or row.number, row.number, row.link
     return Checked(count, first, last, head, 0, gaps)
+
+
+# -- proofs ------------------------------------------------------------------------------------------------------
+
+CHECKPOINT: Final = 1_000  # rows; the links of rows whose number is a multiple are those that proofs lead to
+
+
+@frozen
+class Proof:
+    """What leads from one link to a later one: the content of every row between them, and of no row its text.
+
+    Whoever noted any of the links that come out of it knows that these rows stood in the log then as they do here.
+    """
+
+    first: int  # the number of the first row that it is about
+    before: bytes = field(repr=False)  # the link of the row before that
+    contents: Sequence[bytes] = field(repr=False)
+
+    def links(self) -> dict[int, bytes]:
+        """Return the link of every row that it is about, by number; the last one is the checkpoint, or the head."""
+        link, links = self.before, {}
+        for number, one in enumerate(self.contents, self.first):
+            link = links[number] = linked(link, one)
+        return links
+
+
+def checkpoint(number: int) -> int:
+    """Return the number of the first checkpoint that isn't before the row of that *number*.
+
+    >>> checkpoint(1), checkpoint(1000), checkpoint(1001)
+    (1000, 1000, 2000)
+    """
+    return -(-number // CHECKPOINT) * CHECKPOINT
+
+
+def prove(numbers: Iterable[int], rows: Callable[[int, int], Sequence[Row]]) -> list[Proof]:
+    """Return proofs for the rows of these *numbers*; *rows* reads so many at most behind a number.
+
+    Each leads from a row to the next checkpoint, or as far as the log goes without a gap. One serves all rows up to its
+    checkpoint. Of a row that isn't there any more there is none, and of one that stands behind a gap the proof begins
+    with its link.
+    """
+    proofs: list[Proof] = []
+    proved = 0
+    for number in sorted(numbers):
+        if number > proved:
+            proved, after = checkpoint(number), max(0, number - 2)
+            proofs += _proof(number, rows(after, proved - after))
+    return proofs
+
+
+def _proof(number: int, rows: Sequence[Row]) -> list[Proof]:
+    """Return the proof that begins with row *number*; *rows* begin with the row before it, where that is there."""
+    if number not in (row.number for row in rows):
+        return []
+    before, first = NOTHING, number
+    if number > 1:
+        before, first, rows = rows[0].link, rows[0].number + 1, rows[1:]
+    unbroken = takewhile(lambda place: place[1].number == first + place[0], enumerate(rows))
+    return [Proof(first, before, [content(row.number, row.operation) for _, row in unbroken])]

@@ -22,7 +22,7 @@ from exchange.errors import ExchangeError
 
 COMMANDS: Final = (
     "status", "message", "queue", "party", "endpoint", "receipt", "routes", "schema", "hsm", "sign", "key", "change",
-    "trust", "validate", "transform", "explain", "credential",
+    "trust", "evidence", "validate", "transform", "explain", "credential",
 )  # fmt: skip
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
 
-from exchange import catalogue, codes, routesfile, settings, trusting
+from exchange import catalogue, codes, plugins, routesfile, settings, trusting
 from exchange.catalogue import Catalogue
 from exchange.commands._command import setting
-from exchange.errors import Invalid, NotFound, Rejected
+from exchange.errors import Invalid, NotFound, Refused, Rejected
 from exchange.instants import date_at
 from exchange.model import MessageType
-from exchange.ports import microseconds
+from exchange.ports import Past, microseconds
 from exchange.routesfile import Known, Test
 from exchange.routing import RoutingTable
 from exchange.settings import Installation
@@ -41,6 +42,16 @@ def installed() -> Installation:
 def types_of(installation: Installation) -> Catalogue:
     """Return the message types of an installation. Raises ConfigurationError."""
     return catalogue.load(catalogue.SCHEMAS, *installation.schemas)
+
+
+def past_of(installation: Installation) -> AbstractContextManager[Past]:
+    """Return what an installation's store keeps, beside a running switch or without one. Raises NotFound, Refused."""
+    asked = installation.settings.store
+    store = plugins.load("stores", asked.kind)
+    if not hasattr(store, "past"):
+        raise Refused(f"a store of kind {asked.kind} can't be read from here", f"无法从此处读取 {asked.kind} 存储")
+    past: AbstractContextManager[Past] = store.past(installation.path(asked.folder))
+    return past
 
 
 # -- routes.yaml -------------------------------------------------------------------------------------------------

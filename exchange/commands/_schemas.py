@@ -13,10 +13,10 @@ from typing import Any, Final
 import click
 from attrs import asdict
 
-from exchange import catalogue, checking, installing, plugins, replaying
+from exchange import catalogue, checking, installing, replaying
 from exchange.catalogue import SCHEMAS, Catalogue
 from exchange.commands._command import pick
-from exchange.commands._offline import installed, named, types_of
+from exchange.commands._offline import installed, named, past_of, types_of
 from exchange.editions import spans
 from exchange.errors import ConfigurationError, NotFound, Refused
 from exchange.explaining import Explainer
@@ -134,17 +134,14 @@ def retired(name: str, edition: str, day: date) -> dict[str, Any]:
 def replayed(name: str, edition: str, candidate: Path | None, since: date | None, limit: int) -> dict[str, Any]:
     """Judge stored messages of a type anew; return who would be rejected. Raises NotFound, Refused."""
     installation = installed()
-    store = plugins.load("stores", installation.settings.store.kind)
-    if not hasattr(store, "past"):
-        kind = installation.settings.store.kind
-        raise Refused(f"a store of kind {kind} can't be read from here", f"无法从此处读取 {kind} 存储")
+    kept = past_of(installation)
     folders = (SCHEMAS, *installation.schemas, *([candidate.resolve()] if candidate else []))
     types = catalogue.load(*folders)
     type = named(types, name)
     judge = replaying.Judge(types, type, _edition(type, edition) if edition else None)
     explainer = Explainer(folders)
     day = (since - EPOCH).days if since else 0
-    with store.past(installation.path(installation.settings.store.folder)) as past:
+    with kept as past:
         try:
             work = replaying.replay(
                 past, judge, explainer.explain, since_day=day, limit=limit, progress=_Progress().told

@@ -8,10 +8,8 @@ from typing import Any, Final
 
 import click
 
-from exchange import plugins
 from exchange.commands._command import pick
-from exchange.commands._offline import installed
-from exchange.errors import Refused
+from exchange.commands._offline import installed, past_of
 from exchange.signinglog import Checked, check
 
 PAGE: Final = 2000  # rows read at once
@@ -19,14 +17,9 @@ PATIENCE: Final = 2.0  # seconds between two words about how far it is
 
 
 def verified() -> dict[str, Any]:
-    """Follow the links of the whole log. Raises NotFound, StoreError."""
-    installation = installed()
-    store = plugins.load("stores", installation.settings.store.kind)
-    if not hasattr(store, "past"):
-        kind = installation.settings.store.kind
-        raise Refused(f"a store of kind {kind} can't be read from here", f"无法从此处读取 {kind} 存储")
+    """Follow the links of the whole log. Raises NotFound, Refused, StoreError."""
     told, due = Checked(), time.monotonic() + PATIENCE
-    with store.past(installation.path(installation.settings.store.folder)) as past:
+    with past_of(installed()) as past:
         while not told.broken and (rows := past.operations(0, told.last, 0, PAGE)):
             told = check(rows, told)
             if sys.stderr.isatty() and time.monotonic() >= due:

@@ -185,8 +185,16 @@ def _verified(parts: _Parts, signer: Certificate, signed: bytes, at: Instant, pr
     require_fit(signer, profile, at)
     if profile.digest(signed) != parts.digested:
         raise bad(DIGEST)
-    require_signed(signer, profile, parts.value, parts.attributes)
-    return Verified(signer, profile, signed)
+    value = require_signed(signer, profile, parts.value, parts.attributes)
+    return Verified(signer, profile, signed, given=parts.attributes, value=value)
+
+
+def shown(document: bytes) -> tuple[bytes, ...]:
+    """Return the certificates that a SignedData brings along, in DER; none where it is none."""
+    try:
+        return _read(document).certificates
+    except (ValueError, IndexError):
+        return ()
 
 
 def _fits(parts: _Parts, profile: Profile) -> bool:

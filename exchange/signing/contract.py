@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from exchange.errors import BadSignature
 from exchange.instants import Instant
@@ -42,6 +42,8 @@ class Verified:
     profile: Profile
     signed: bytes  # what was signed: the canonical document of an XML signature, the content of all others
     warnings: Sequence[BadSignature] = ()  # what is odd about its signer, and was agreed to be let pass
+    given: bytes = field(default=b"", repr=False)  # what the key was given to sign
+    value: bytes = field(default=b"", repr=False)  # what it made of that, as a token answers
 
 
 class Format(Protocol):
@@ -94,14 +96,15 @@ def require_fit(signer: Certificate, profile: Profile, at: Instant) -> None:
         )
 
 
-def require_signed(signer: Certificate, profile: Profile, written: bytes, data: bytes) -> None:
-    """Raise BadSignature where what is *written* as the value isn't the signer's over *data*."""
+def require_signed(signer: Certificate, profile: Profile, written: bytes, data: bytes) -> bytes:
+    """Return what is *written* as the value, as a token answers; raise BadSignature where it isn't over *data*."""
     try:
         value = profile.value(written)
     except ValueError:
         raise bad(VALUE) from None
     if not x509.signed_by(signer, profile.algorithm, value, data, profile.sm2_id):
         raise bad(VALUE)
+    return value
 
 
 def unaccepted(profiles: Iterable[Profile]) -> BadSignature:

@@ -79,11 +79,11 @@ def _verified(
         raise bad(ALGORITHM, f"no registered certificate has a key for {kind}", f"没有登记可用于 {kind} 的证书")
     for signer in able:
         try:
-            require_signed(signer, profile, written, content)
+            value = require_signed(signer, profile, written, content)
         except BadSignature:
             continue
         require_fit(signer, profile, at)
-        return Verified(signer, profile, content)
+        return Verified(signer, profile, content, given=content, value=value)
     raise bad(VALUE)
 
 

@@ -234,8 +234,9 @@ def _verified(
     require_fit(signer, profile, at)
     if profile.digest(signed) != _decoded(parts["DigestValue"]):
         raise bad(DIGEST)
-    require_signed(signer, profile, _decoded(parts["SignatureValue"]), signed_info)
-    return Verified(signer, profile, signed, trust.require(signer, at) if trust else ())
+    value = require_signed(signer, profile, _decoded(parts["SignatureValue"]), signed_info)
+    warnings = trust.require(signer, at) if trust else ()
+    return Verified(signer, profile, signed, warnings, given=signed_info, value=value)
 
 
 def _the_signature(root: etree._Element, behind: Sequence[str]) -> etree._Element:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
 from exchange.stores._sqlite_signing import SigningRows
 from exchange.stores._words import STATE, STATES
 
+GENERATION: Final = "number, at, actor, reason, digest, text"
 SCAN: Final = 50_000  # messages looked at for one page of a list
 
 
@@ -273,14 +274,14 @@ class Reader:
 
     def generations(self, limit: int) -> list[Generation]:
         """List published routing tables, newest first."""
-        rows = self._all(
-            "SELECT number, at, actor, reason, digest, text FROM generation ORDER BY number DESC LIMIT ?", limit
-        )
-        unpack: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
-        return [
-            Generation(number, at, actor, reason, digest, unpack(text).decode())
-            for number, at, actor, reason, digest, text in rows
-        ]
+        rows = self._all(f"SELECT {GENERATION} FROM generation ORDER BY number DESC LIMIT ?", limit)
+        return [_generation(*row) for row in rows]
+
+    def generation(self, number: int) -> Generation:
+        """Read one published routing table. Raises NotFound."""
+        for row in self._all(f"SELECT {GENERATION} FROM generation WHERE number = ?", number):
+            return _generation(*row)
+        raise NotFound(f"there is no generation {number} of the routing table", f"没有第 {number} 代路由表")
 
     def parties(self) -> list[Mapping[str, Any]]:
         """Read the parties that were imported."""
@@ -297,6 +298,10 @@ class Reader:
     def signing_keys(self) -> list[KeyVersion]:
         """Read every version of every key."""
         return _sqlite_register.keys(self._connection)
+
+
+def _generation(number: int, at: int, actor: str, reason: str, digest: str, text: bytes) -> Generation:
+    return Generation(number, at, actor, reason, digest, zstandard.ZstdDecompressor().decompress(text).decode())
 
 
 def _closed(number: int, journal: Sequence[Mapping[str, Any]]) -> str:

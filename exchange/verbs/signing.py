@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Verb = Callable[..., Awaitable[Any]]
 TEST: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n<SigningTest>switchctl sign test</SigningTest>\n'
-TESTER: Final = "switchctl"  # who a test signature is for, in the queue and in the log
+NOBODY: Final = "switchctl"  # who such a signature is for, in the queue and in the log
 PAGE: Final = 1000  # rows looked at together
 SCAN: Final = 50_000  # rows looked at for one page of a list
 NEWEST: Final = 1 << 62
@@ -84,7 +84,7 @@ class Signing:
         """Sign a small document with a key, through the queue, and verify it."""
         known = self._daemon.profiles.named(profile)
         began = perf_counter()
-        result = await self._sealed(Seal(TEST, None, known, key))
+        result = await sealed(self._daemon, "test", Seal(TEST, None, known, key))
         took = perf_counter() - began
         told: dict[str, Any] = {"profile": profile, "key": key, "milliseconds": round(took * 1000, 1)}
         if result.error is not None or result.operation is None:
@@ -105,19 +105,20 @@ class Signing:
             return told | {"stands": False, "code": why.code, "en": why.en, "zh": why.zh}
         return told | {"stands": True}
 
-    async def _sealed(self, asked: Seal) -> Sealed:
-        daemon = self._daemon
-        done: asyncio.Future[Sealed] = asyncio.get_running_loop().create_future()
 
-        def finished(work: Work) -> None:
-            if not done.done():
-                done.set_result(work.results[0])
+async def sealed(daemon: Daemon, job: str, asked: Seal) -> Sealed:
+    """Sign what no party asked for, through the queue, and write it into the log."""
+    done: asyncio.Future[Sealed] = asyncio.get_running_loop().create_future()
 
-        daemon.signing.submit(Work("test", TESTER, [asked], finished, express=True, patient=False))
-        result = await done
-        if result.operation is not None:
-            await daemon.store.log([result.operation])
-        return result
+    def finished(work: Work) -> None:
+        if not done.done():
+            done.set_result(work.results[0])
+
+    daemon.signing.submit(Work(job, NOBODY, [asked], finished, express=True, patient=False))
+    result = await done
+    if result.operation is not None:
+        await daemon.store.log([result.operation])
+    return result
 
 
 def shown(row: Row) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def test_a_certificate_that_is_not_registered_is_refused(profile: Profile) -> No
 @every_profile
 def test_a_certificate_that_is_not_valid_then_is_refused(profile: Profile) -> None:
     assert code_of(profile, signed(profile), at=now() + LATER) == "SWX-1035"
-    assert code_of(profile, signed(profile), at=now() - LATER) == "SWX-1035"
+    assert code_of(profile, signed(profile), at=now() - LATER) == "SWX-1039"
 
 
 @every_profile

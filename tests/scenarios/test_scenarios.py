@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import evidence
 from tests.daemon import House, running
 
 HERE = Path(__file__).parent
@@ -37,6 +38,9 @@ async def test_a_scenario_ends_as_it_is_written(folder: Path, tmp_path: Path) ->
             for endpoint in {name for name, _ in house.memory.sent}
             for number, parcel in enumerate(house.sent(endpoint), 1)
         }
+    for id, _, _ in names:
+        checks = evidence.checked(evidence.export(tmp_path, id), tmp_path)
+        assert evidence.failures(checks) == [], "whatever becomes of a message, its evidence stands"
     if os.environ.get("UPDATE"):
         _write(folder, out, told)
     expected = {str(p.relative_to(folder / "out")): p.read_bytes() for p in (folder / "out").glob("*/*")}

@@ -39,6 +39,7 @@ BAD: dict[str, Mapping[str, Any]] = {
     "trust.import": {},
     "trust.fetch": {"url": "http://lists.example"},
     "hsm.failover_test": {"device": "hsm-a"},
+    "evidence.sign": {"message": "20261122-1"},
     "routes.publish": {"file": "routes.yaml"},
     "routes.history": {"since": "2026"},
     "routes.current": {"number": 1},
@@ -82,7 +83,7 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
     looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
-    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check"}
+    looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check", "evidence.sign"}
     looking |= {"key.list", "key.show", "key.csr", "change.list", "change.show"}
     assert set(BAD) - looking == NEED_REASON
 

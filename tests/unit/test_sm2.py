@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import gmalg
 import pytest
@@ -195,7 +196,8 @@ def test_without_sm2_its_profiles_are_refused_clearly_and_the_others_work() -> N
 
 
 def test_a_device_that_hashes_by_itself_is_not_given_another_id() -> None:
-    session = pkcs11.Signing(object(), "hsm-a", pkcs11.Sm2(mechanism=0x80000001, hashes=True))  # type: ignore[arg-type]
+    how = pkcs11.Sm2(mechanism=0x80000001, hashes=True)
+    session = pkcs11.Signing(MagicMock(), MagicMock(), how, "")
     with pytest.raises(DeviceFault, match="customary signer's id") as refused:
         session.sign("pkcs11:id=%01", "sm2-sm3", b"data", OTHER_ID)
     assert refused.value.kind == REQUEST

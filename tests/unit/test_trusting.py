@@ -108,7 +108,7 @@ async def test_files_are_read_anew_when_asked_and_bad_ones_change_nothing(tmp_pa
         today.write_text("nothing")
         await house.daemon.reload()
         (told,) = house.logged("trust.refused")
-        assert told["problems"][0].startswith("switchd.yaml:6:62: trust.e-port.crl[0]: no revocation list can be read")
+        assert told["problems"][0].startswith("switchd.yaml:7:62: trust.e-port.crl[0]: no revocation list can be read")
         assert len(await house.ask("trust.list")) == 3
     today.unlink()
     with pytest.raises(ConfigurationError, match=r"ca/today\.crl can't be read: No such file"):
@@ -134,9 +134,9 @@ async def test_certificates_that_can_not_be_read_are_told_with_their_places_and_
         async with running(tmp_path, ROUTES, yaml, Clock(now())):
             pass
     first, second = why.value.problems
-    assert first.startswith("switchd.yaml:6:27: trust.e-port.certificates[0]: ")
+    assert first.startswith("switchd.yaml:7:27: trust.e-port.certificates[0]: ")
     assert first.endswith("ca/none.crt can't be read: No such file or directory")
-    assert second.startswith("switchd.yaml:6:40: trust.e-port.certificates[1]: no certificate can be read here")
+    assert second.startswith("switchd.yaml:7:40: trust.e-port.certificates[1]: no certificate can be read here")
 
 
 async def test_an_agreement_can_only_name_an_authority_that_is_there(tmp_path: Path) -> None:
