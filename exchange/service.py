@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import shutil
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from exchange import asgi, catalogue, editions, observability, observability_signing, plugins, routesfile
 from exchange.catalogue import Catalogue
+from exchange.chores import Chores
 from exchange.control import Control
 from exchange.controlsocket import serve_control
 from exchange.errors import ConfigurationError, StoreError
 from exchange.explaining import Explainer
-from exchange.instants import Instant, day_number, read_id, show_id
+from exchange.instants import Instant, read_id
 from exchange.observability import Metrics, Probes, Pulse
-from exchange.ports import LAST, Adapter, Change, Changed, Generation, Token, World
+from exchange.ports import Adapter, Change, Changed, Generation, Token, World
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
@@ -34,17 +33,10 @@ from exchange.signing.api import SigningApi
 from exchange.signing.custody import Custody
 from exchange.signing.profiles import Profiles
 from exchange.signing.service import SigningService
-from exchange.signinglog import CHECKPOINT, checkpoint
 from exchange.switch import Limits, Switch
 from exchange.trusting import Trusting
 
 ACTOR: Final = "switchd"
-NEWEST: Final = 1 << 62
-FULL = StoreError(
-    "the disk of the store is nearly full: free space or extend the volume; intake waits",
-    "存储磁盘空间不足：请清理或扩容；在此之前暂停接收",
-    code="SWX-6010",
-)
 STOPPING = StoreError("the switch is stopping: come back in a minute", "交换机正在停止：请稍后重试", code="SWX-6060")
 
 
@@ -60,7 +52,6 @@ class Daemon:
     missing: Mapping[tuple[str, str], int] = field(factory=dict)  # (party, stage) -> receipts overdue
     tests: list[routesfile.Test] = field(factory=list)
     listeners: list[Any] = field(factory=list)
-    _chores: list[asyncio.Task[None]] = field(factory=list)
     catalogue: Catalogue = field(init=False)
     store: Any = field(init=False)
     switch: Switch = field(init=False)
@@ -74,8 +65,8 @@ class Daemon:
     metrics: Metrics = field(init=False)
     pulse: Pulse = field(init=False)
     started_at: Instant = field(init=False, default=0)
+    chores: Chores = field(init=False, default=Factory(Chores, takes_self=True))
     ready: bool = field(init=False, default=False)
-    witnessed: int = 0  # the last row of the signing log that the log was told of
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -175,12 +166,7 @@ class Daemon:
         control = Control(self)
         path, group = self.installation.path(settings.control), settings.control_group
         self.listeners.append(await serve_control(control, path, self.log, group))
-        chores = (
-            *((self._watch_disk, 2.0), (self._look_at_deadlines, 5.0), (self._retain, 3600.0)),
-            *((self.trusting.tend, 60.0), (self._look_at_certificates, 3600.0), (self._witness, 3600.0)),
-        )
-        for chore, seconds in chores:
-            self._chores.append(asyncio.create_task(self._repeat(chore, seconds)))
+        self.chores.start()
 
     async def _listen_for_signing(self, settings: ApiSettings) -> None:
         self.api = SigningApi(
@@ -352,67 +338,6 @@ class Daemon:
             "routes": (self.switch.table.generation > 0, f"generation {self.switch.table.generation}"),
         }
 
-    # -- chores --------------------------------------------------------------------------------------------------
-
-    async def _repeat(self, chore: Callable[[], Awaitable[None]], seconds: float) -> None:
-        while True:
-            try:
-                await chore()
-            except Exception as why:
-                self.log.error("chore.failed", chore=chore.__name__.strip("_"), error=str(why))
-            await asyncio.sleep(seconds)
-
-    async def _watch_disk(self) -> None:
-        """Close intake while the disk is nearly full or can't be written; deciding and sending go on as they can."""
-        store = self.installation.settings.store
-        folder: Path = self.installation.path(store.folder)
-        free = shutil.disk_usage(folder).free
-        why = FULL if free <= store.reserve_bytes else await self._trouble()
-        before, self.switch.refusing = self.switch.refusing, why
-        if why is not None and (before is None or before.code != why.code):
-            self.log.error("intake.closed", code=why.code, en=why.en, zh=why.zh, free_bytes=free)
-        elif why is None and before is not None:
-            self.log.info("intake.opened", free_bytes=free)
-
-    async def _trouble(self) -> StoreError | None:
-        """Return why the store can't be written, if so: a disk can have space and be read-only all the same."""
-        try:
-            await self.store.probe()
-        except StoreError as why:
-            return why
-        return None
-
-    async def _look_at_deadlines(self) -> None:
-        self.switch.sending.look_at_clock()
-        late = await self.store.overdue(self.now())
-        self.missing = late.missing
-        for message, party, stage in late.receipts:
-            code = "SWX-3040" if stage == LAST else "SWX-3041"
-            self.log.warning("receipt.missed", id=show_id(message), party=party, stage=stage, code=code)
-        for message in late.parked:
-            self.log.warning("receipt.unmatched", id=show_id(message), code="SWX-2020")
-
-    async def _retain(self) -> None:
-        keep = self.installation.settings.store.retention_days
-        dropped = await self.store.retain(day_number(self.now()) - keep)
-        forgotten = await self.api.forget() if self.api else 0
-        if dropped or forgotten:
-            self.log.info("store.retained", days_dropped=dropped, signing_jobs=forgotten)
-
-    async def _look_at_certificates(self) -> None:
-        await self.trusting.look(self.switch.table, self.token)
-
-    async def _witness(self) -> None:
-        """Tell the log how far the signing log is: whoever keeps that can prove later what stood in it."""
-        last = next((row.number for row in await self.store.operations(before=NEWEST, limit=1)), 0)
-        if last == self.witnessed:
-            return
-        begin = checkpoint(self.witnessed + 1) if self.witnessed else last // CHECKPOINT * CHECKPOINT
-        for number in sorted({*range(begin, last + 1, CHECKPOINT), last} - {0}):
-            for row in await self.store.operations(after=number - 1, limit=1):
-                self.log.info("signing.checkpoint", number=row.number, link=row.link.hex())
-        self.witnessed = last
-
     # -- stop ----------------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
@@ -420,15 +345,14 @@ class Daemon:
         self.ready = False
         if hasattr(self, "switch"):
             self.switch.refusing = STOPPING
-        for chore in self._chores:
-            chore.cancel()
+        self.chores.stop()
         for listener in self.listeners:
             await listener.stop()
         if hasattr(self, "switch"):
             await self.switch.stop()
             await self.switch.sending.stop()
             with suppress(StoreError):
-                await self._witness()
+                await self.chores.witness()
         await asyncio.gather(*(adapter.stop() for adapter in self.adapters.values()), return_exceptions=True)
         if hasattr(self, "switch"):
             self.explainer.stop()

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from exchange.errors import ConfigurationError, ExchangeError
+from exchange.errors import ConfigurationError
 from exchange.fetching import fetch
 from exchange.instants import SECOND, Instant
-from exchange.ports import Token
 from exchange.routing import RoutingTable
 from exchange.settings import Installation, ListSettings
 from exchange.signing import certificates, expiry, revocation
@@ -29,6 +28,9 @@ UNFETCHED: Final = "SWX-4105"
 HOUR: Final = 3600 * SECOND
 AGAIN: Final = 600 * SECOND  # after a fetch that failed
 Taken = tuple[Authority, RevocationList]
+Ours = Callable[
+    [Iterable[str]], Iterable[tuple[str, bytes]]
+]  # names of keys that are used -> our keys and their certificates
 
 
 # -- files -------------------------------------------------------------------------------------------------------
@@ -216,9 +218,9 @@ class Trusting:
         await self.fetch()
         self._tell(self._lists())
 
-    async def look(self, table: RoutingTable, token: Token) -> None:
+    async def look(self, table: RoutingTable, ours: Ours) -> None:
         """Tell of certificates that end: of parties, authorities and our own keys. 70 000 take seconds of a thread."""
-        self._certificates = await asyncio.to_thread(_certificates, table, dict(self.authorities), token)
+        self._certificates = await asyncio.to_thread(_certificates, table, dict(self.authorities), ours)
         self._tell(self._certificates)
 
     def _tell(self, every: Iterable[Expiring]) -> None:
@@ -227,18 +229,15 @@ class Trusting:
             self._log.warning("certificate.expires", threshold_days=days, **expiry.warning(one, self._now()))
 
 
-def _certificates(table: RoutingTable, known: Mapping[str, Authority], token: Token) -> list[Expiring]:
+def _certificates(table: RoutingTable, known: Mapping[str, Authority], ours: Ours) -> list[Expiring]:
     found: list[Expiring] = []
     for party in table.parties.values():
         found += expiry.of_certificates("party", party.code, party.certificates)
     for name, authority in known.items():
         found += expiry.of_certificates("trust", name, (one.certificate.der for one in authority.pool.links))
     keys = {party.signing_key for party in table.parties.values()} | {route.key for route in table.routes}
-    for key in sorted(keys - {""}):
-        try:
-            found += expiry.of_certificates("key", key, [token.certificate(key)])
-        except ExchangeError:  # whoever signs with it is told
-            continue
+    for key, der in ours(sorted(keys - {""})):
+        found += expiry.of_certificates("key", key, [der])
     return sorted(found, key=_until)
 
 

@@ -153,7 +153,7 @@ class House:
     async def pass_time(self, seconds: float) -> None:
         """Move the clock, and let happen what is due then."""
         self.clock.move(seconds)
-        await self.daemon._look_at_deadlines()
+        await self.daemon.chores.look_at_deadlines()
         self.switch.sending.resume()
 
     def kill(self) -> None:

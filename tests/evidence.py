@@ -165,7 +165,7 @@ async def _kept(home: Path) -> Kept:
     async with running(home, switchd=SIGNING, clock=Clock(sealing.now())) as house:
         id, other = await answered(house), await answered(house, 2)
         file = await exported(house, home, id)
-        await house.daemon._witness()
+        await house.daemon.chores.witness()
         return Kept(id, file, export(home, other), home, house.logged("signing.checkpoint"))
 
 

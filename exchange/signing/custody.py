@@ -7,7 +7,7 @@ A change is judged, written and only then taught to the token, one at a time; th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -113,13 +113,13 @@ class Custody:
             self._log.warning("section.not_approved", section=changes.SECTIONS[kind], code="SWX-4121")
         return orjson.loads(agreed) or None
 
-    def ends(self) -> Iterator[tuple[str, Instant]]:
-        """Yield every key that can sign, with the instant from which it can't."""
-        yield from self.ring.ends()
-        for name in self._token.names():
+    def certificates(self, used: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the certificates of keys that sign: of the register's, and of those of the settings that are *used*."""
+        yield from ((version.name, version.certificate) for version in self.ring.lasting())
+        for name in used:
             if not self.ring.rules(name):
-                with suppress(ExchangeError):  # its files can't be used
-                    yield name, certificates.read(self._token.certificate(name)).not_after
+                with suppress(ExchangeError):  # its files can't be used: whoever signs with it is told
+                    yield name, self._token.certificate(name)
 
     # -- changes -------------------------------------------------------------------------------------------------
 

@@ -97,11 +97,11 @@ class Keyring:
         """Return the versions that signatures of a key are verified with."""
         return [version for version in self._keys.get(name, ()) if version.state in HELD]
 
-    def ends(self) -> Iterator[tuple[str, Instant]]:
-        """Yield every key that is in use, with the instant from which it can't sign any more."""
-        for name, versions in self._keys.items():
-            if active := [version.not_after for version in versions if version.state == "active"]:
-                yield name, max(active)
+    def lasting(self) -> Iterator[KeyVersion]:
+        """Yield, of every key that is in use, the active version that lasts longest."""
+        for versions in self._keys.values():
+            if active := [version for version in versions if version.state == "active"]:
+                yield max(active, key=lambda version: version.not_after)
 
 
 def _ordered(versions: Iterable[KeyVersion]) -> tuple[KeyVersion, ...]:

@@ -79,7 +79,7 @@ async def at_home(tmp_path: Path, store: str, far: Far | None = None) -> AsyncIt
 
 async def look(house: House) -> tuple[bool, str]:
     """Let the switch look at its disk; return whether it says that it takes messages, and what it says."""
-    await house.daemon._watch_disk()
+    await house.daemon.chores.watch_disk()
     return house.daemon.readiness()["intake"]
 
 

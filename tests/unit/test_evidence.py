@@ -126,7 +126,7 @@ async def test_the_log_is_told_of_every_checkpoint_and_of_the_head_once(
             before = len(house.logged("signing.checkpoint"))
             await house.together(*(inventory(n) for n in numbers))
             await house.settle()
-            await house.daemon._witness()
+            await house.daemon.chores.witness()
             assert [line["number"] for line in house.logged("signing.checkpoint")[before:]] == told
         rows = {row.number: row.link.hex() for row in await house.daemon.store.operations(after=0)}
         assert {line["number"]: line["link"] for line in house.logged("signing.checkpoint")}.items() <= rows.items()

@@ -78,7 +78,7 @@ def test_a_retiring_version_is_verified_with_and_a_revoked_one_not_even_that() -
 
 def test_a_key_ends_with_the_last_of_its_active_versions() -> None:
     ring = Keyring.of([version(1, end=40), version(2, end=90), version(3, "pending"), version(1, "revoked", name="x")])
-    assert list(ring.ends()) == [("shop", 90)]
+    assert [(one.name, one.not_after) for one in ring.lasting()] == [("shop", 90)]
 
 
 def test_a_version_is_named_by_key_and_number() -> None:

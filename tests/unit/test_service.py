@@ -165,11 +165,11 @@ async def test_intake_closes_before_the_disk_is_full_and_opens_when_there_is_roo
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     stuck = Stuck()
     async with running(tmp_path, switchd=switchd_yaml("reserve_bytes: 5000"), far={"customs-queue": stuck}) as house:
-        house.daemon._chores.pop(0).cancel()
+        house.daemon.chores.tasks.pop(0).cancel()
         id = await house.give("ent1-box", order(1))
         free = 4_999
-        await house.daemon._watch_disk()
-        await house.daemon._watch_disk()
+        await house.daemon.chores.watch_disk()
+        await house.daemon.chores.watch_disk()
         with pytest.raises(StoreError) as refused:
             await house.give("ent1-box", order(2))
         assert (refused.value.code, bool(refused.value.zh)) == ("SWX-6010", True)
@@ -181,7 +181,7 @@ async def test_intake_closes_before_the_disk_is_full_and_opens_when_there_is_roo
         await house.settle()
         assert len(house.sent("customs-queue")) == 1, "what was taken is decided and sent with what is left"
         free = 5_001
-        await house.daemon._watch_disk()
+        await house.daemon.chores.watch_disk()
         assert len(house.logged("intake.opened")) == 1
         await house.give("ent1-box", order(2))
         assert await house.state(id) == "ACCEPTED"
@@ -195,7 +195,7 @@ async def test_a_chore_that_fails_is_told_and_comes_again(tmp_path: Path) -> Non
             asked.append(1)
             raise OSError("no such disk")
 
-        task = asyncio.create_task(house.daemon._repeat(chore, 0.001))
+        task = asyncio.create_task(house.daemon.chores.repeat(chore, 0.001))
         await house.until(lambda: len(asked) > 2)
         task.cancel()
         assert house.logged("chore.failed")[0]["error"] == "no such disk"
@@ -214,7 +214,7 @@ async def test_days_that_are_over_go_and_what_is_open_stays(tmp_path: Path) -> N
             await house.pass_time(86_400)
             await house.give("ent1-box", order(house.clock.at // SECOND))
             await house.settle()
-        await house.daemon._retain()
+        await house.daemon.chores.retain()
         assert house.logged("store.retained")[-1]["days_dropped"] == 2
         with pytest.raises(NotFound):
             await house.state(settled)

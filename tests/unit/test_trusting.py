@@ -188,7 +188,7 @@ async def test_what_ends_is_told_ahead_once_for_each_threshold_and_shown(tmp_pat
             clock.move(days * DAY)
             before = len(house.logged("certificate.expires"))
             for _ in range(2):
-                await house.daemon._look_at_certificates()
+                await house.daemon.chores.look_at_certificates()
                 await house.daemon.trusting.tend()
             lines = house.logged("certificate.expires")[before:]
             return sorted((line["kind"], line["owner"], line["threshold_days"]) for line in lines)
