@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import frozen
 from pydantic import Field, field_validator, model_validator
 
-from exchange.ports import Location, Secret, Strict
+from exchange.options import Location, Secret, Strict
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 

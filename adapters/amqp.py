@@ -18,7 +18,8 @@ from adapters import _amqp_options
 from adapters._spool import Spooler
 from exchange.errors import Permanent, Transient
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Strict, World
+from exchange.options import Strict
+from exchange.ports import World
 
 if TYPE_CHECKING:
     from adapters._amqp_consumer import Consumer

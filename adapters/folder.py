@@ -22,7 +22,8 @@ from adapters._pickup import Claim, Pickup, Rules
 from adapters._spool import Spooler
 from exchange.errors import Busy, ExchangeError, Permanent, StoreError
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Location, Strict, World
+from exchange.options import Location, Strict
+from exchange.ports import World
 
 THREADS: Final = 16
 

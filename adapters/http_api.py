@@ -24,7 +24,8 @@ from adapters._http_problems import Problem
 from exchange.asgi import Bounds, Listener, listen
 from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Location, Strict, World
+from exchange.options import Location, Strict
+from exchange.ports import World
 
 __all__ = ["HttpApi", "new_key"]
 

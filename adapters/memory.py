@@ -11,7 +11,8 @@ from attrs import evolve
 from adapters._spool import Spooler, discard
 from exchange.errors import NotFound
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Strict, World
+from exchange.options import Strict
+from exchange.ports import World
 
 
 class Memory:

@@ -29,7 +29,8 @@ from adapters._sftp_tree import FAIL, IN, Desk, Tree, prune
 from adapters._spool import Spooler
 from exchange.errors import Busy, ConfigurationError
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Location, Strict, World
+from exchange.options import Location, Strict
+from exchange.ports import World
 
 LOOK_SECONDS = 5.0  # how often idle connections are looked for
 PRUNE_SECONDS = 6 * 3600.0

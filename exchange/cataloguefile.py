@@ -21,7 +21,7 @@ from exchange.editions import SUFFIX, Added, AddedFile, edition_mistakes, left_o
 from exchange.errors import ConfigurationError
 from exchange.formats import Answers, Edition, Format, Reader, Title, TypeFile
 from exchange.model import MessageType
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import Document, read, suggest
 
 NOT_TYPES: Final = ("family.yaml", "codes.yaml")

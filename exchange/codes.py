@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import TypeAdapter
 
 from exchange.errors import NotFound
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import read, suggest
 
 FILE: Final = Path(__file__).with_name("codes.yaml")

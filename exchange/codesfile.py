@@ -10,7 +10,7 @@ from pydantic import Field
 
 from exchange.formats import Status
 from exchange.model import Answer
-from exchange.ports import Strict
+from exchange.options import Strict
 
 ANY: Final = "*"  # stands for every code that isn't listed
 

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from exchange.formats import Edition, Text, TypeFile
 from exchange.model import MessageType
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import Document, suggest
 from exchange.yamlfile import Path as Place
 

@@ -28,10 +28,12 @@ from exchange.model import (
 )
 from exchange.planning import SIGNED, business_keys, plan
 from exchange.routing import RoutingTable, facts_of
+from exchange.signing.faults import OVERDUE, UNLISTED
 from exchange.signing.xmldsig import verify
 from exchange.wrappers import opening
 from exchange.wrappers.admission import PASSING, admitted
 
+OURS: Final = (OVERDUE, UNLISTED)  # what is wrong with a signature that isn't its sender's fault: our list is missing
 SHOWN: Final = 80  # characters of the codes that a warning lists
 
 
@@ -166,7 +168,7 @@ def _verified(
         )
     except BadSignature as why:
         if wanted == "require":
-            raise
+            raise Held(why.en, why.zh, code=why.code) if why.code in OURS else why  # noqa: B904 - it is the same
         return "", [_odd_signature(why)]
     return verified.signer.serial, [_odd_signature(why) for why in verified.warnings]
 

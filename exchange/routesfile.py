@@ -21,7 +21,7 @@ from exchange import plugins
 from exchange.agreementfile import AgreementRow
 from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, MessageType, Party, Route
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.retry import Policy
 from exchange.routing import RoutingTable
 from exchange.signing.certificates import from_file

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field
 
 from exchange import plugins
 from exchange.errors import ConfigurationError
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.signing._api_settings import ApiSettings
 from exchange.signing.profiles import PROFILES, ProfileRow, Profiles, mistakes, profile
 from exchange.yamlfile import Document, read
@@ -141,8 +141,9 @@ class TrustSettings(Strict):
         "http or https; lists in LDAP are imported as files",
     )
     require_crl: bool = Field(False, description="refuse signers while no list of their issuer is here (SWX-1105)")
-    overdue: Literal["warn", "refuse"] = Field(
-        "warn", description="while a list is overdue, accept signers with a warning and an alarm, or refuse (SWX-1102)"
+    overdue: Literal["warn", "hold"] = Field(
+        "warn",
+        description="while a list is overdue, messages pass with a warning and an alarm, or are held (SWX-1102)",
     )
 
 

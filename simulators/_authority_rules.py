@@ -62,7 +62,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from exchange.errors import ConfigurationError
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import read
 
 

@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from pydantic import BaseModel, ConfigDict, Field
 
 from exchange.instants import Instant
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.signinglog import Operation, Proof, Row
 
 FORMAT: Final = "switch-evidence/1"

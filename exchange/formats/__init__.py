@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints
 
 from exchange.errors import Unreadable
 from exchange.model import Answer, Envelope, Finding
-from exchange.ports import Strict
+from exchange.options import Strict
 
 if TYPE_CHECKING:
     from exchange.wrappers import Wrapped

@@ -36,7 +36,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from exchange.errors import ConfigurationError
 from exchange.formats import Text, Title
 from exchange.formats._values import Kind, Value
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import read
 
 _FORM: Final = re.compile(r"(X|9)\(([0-9]{1,5})\)(?:\.(9+)(?:\(([0-9]{1,2})\))?)?")

@@ -33,7 +33,7 @@ from exchange.formats import Text
 from exchange.formats._faults import Fault, Limit
 from exchange.formats._table_rows import Row, Rows
 from exchange.formats._values import Kind, Value
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import read
 
 _MANGLED: Final = re.compile(r"[-+]?[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{1,3}")  # a long number as a spreadsheet shows it

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.signing._api_problems import mistaken
 from exchange.signing._api_settings import Algorithm
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from exchange.ports import Location, Strict
+from exchange.options import Location, Strict
 
 MEBIBYTE = 1024 * 1024
 Algorithm = Literal["sm2-sm3", "rsa-sha1", "rsa-sha256", "ecdsa-sha256"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from exchange.errors import ConfigurationError
-from exchange.ports import Secret
+from exchange.options import Secret
 from exchange.signing import certificates
 from exchange.signing.certify import KINDS, Bench, Broken, Check, Key, Needless, kind_of, signed
 from exchange.signing.latency import percentiles

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from exchange import plugins
 from exchange.errors import ConfigurationError, TokenError
-from exchange.ports import Location, Strict
+from exchange.options import Location, Strict
 from exchange.register import KeyVersion, learn
 from exchange.signing import certificates
 from exchange.signing.certificates import Certificate

@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 from exchange.errors import ConfigurationError, InvalidTransition, NotFound, Refused
 from exchange.instants import SECOND, Instant, show_instant
 from exchange.lifecycle import step
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.register import KeyVersion, Proposal
 from exchange.signing import certificates
 from exchange.signing.keyring import KEY, Keyring

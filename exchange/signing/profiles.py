@@ -17,7 +17,8 @@ from attrs import evolve, frozen
 from pydantic import Field, TypeAdapter
 
 from exchange.errors import ConfigurationError
-from exchange.ports import SM2_ID, Strict
+from exchange.options import Strict
+from exchange.ports import SM2_ID
 from exchange.tokens import sm2
 from exchange.yamlfile import Document, read
 

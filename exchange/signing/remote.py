@@ -36,7 +36,8 @@ from attrs import define, field
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exchange.errors import ConfigurationError, ExchangeError, TokenError
-from exchange.ports import SM2_ID, Job, Location, Signature, Strict
+from exchange.options import Location, Strict
+from exchange.ports import SM2_ID, Job, Signature
 from exchange.register import KeyVersion, learn
 from exchange.signing import certificates
 from exchange.signing._api_requests import MOST

@@ -199,7 +199,7 @@ class Authority:
     pool: Pool
     lists: tuple[RevocationList, ...] = ()
     require_crl: bool = False
-    overdue: str = "warn"  # warn | refuse
+    overdue: str = "warn"  # warn | hold
 
     def check(self, der: bytes, at: Instant) -> list[BadSignature]:
         """Return warnings about a signer's certificate that stands at *at*.
@@ -217,7 +217,7 @@ class Authority:
                 if list.revoked.get(one.serial, at + 1) <= at:
                     raise _revoked(one, list.revoked[one.serial])
             late = [_overdue(list) for list in lists if list.overdue(at)]
-            if late and self.overdue == "refuse":
+            if late and self.overdue == "hold":
                 raise late[0]
             warnings += late
         return warnings

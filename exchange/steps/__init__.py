@@ -17,7 +17,7 @@ from attrs import frozen
 from exchange.errors import Held, Rejected
 from exchange.instants import Instant, show_id, show_instant
 from exchange.model import Envelope, MessageType, Parcel, Party
-from exchange.ports import Strict
+from exchange.options import Strict
 
 
 @frozen

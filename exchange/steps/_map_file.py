@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from exchange.errors import ConfigurationError
 from exchange.formats import OneOrMore, Text, Title
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.steps._map_values import SHAPES
 from exchange.yamlfile import Document, read
 

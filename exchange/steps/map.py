@@ -70,7 +70,7 @@ from pydantic import Field
 from exchange.errors import ConfigurationError, Rejected
 from exchange.formats import Text
 from exchange.model import Finding, Parcel
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.steps import About, Step
 from exchange.steps._map_compile import Compiled, load
 from exchange.steps._map_rows import Run

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from exchange.model import Parcel
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.steps import About, Step
 from exchange.wrappers import Wrapped, opening
 from exchange.yamlfile import suggest

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from exchange.instants import ID_BITS
 from exchange.model import Envelope, Parcel, Party
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.steps import About, Step
 from exchange.wrappers import Label, opening
 from exchange.yamlfile import suggest

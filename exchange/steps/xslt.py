@@ -30,7 +30,7 @@ from exchange.errors import Rejected
 from exchange.formats import Text
 from exchange.formats._xml_parse import parse
 from exchange.model import Parcel
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.steps import About, Step
 
 LIMIT_STYLESHEET: Final = 1024 * 1024  # bytes

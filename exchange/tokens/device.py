@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Final, Protocol
 
 from pydantic import Field
 
-from exchange.ports import SM2_ID, Location, Secret, Strict
+from exchange.options import Location, Secret, Strict
+from exchange.ports import SM2_ID
 
 RETRY_OTHER: Final = "retry_other"  # the device: try another one, and this one later
 FATAL_KEY: Final = "fatal_key"  # this key on this device: somebody must look; other keys go on

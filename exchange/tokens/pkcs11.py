@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field
 
-from exchange.ports import SM2_ID, Location, Strict
+from exchange.options import Location, Strict
+from exchange.ports import SM2_ID
 from exchange.tokens import sm2
 from exchange.tokens._cryptoki import (
     EC_PARAMS,

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field
 
-from exchange.ports import SM2_ID, Location
+from exchange.options import Location
+from exchange.ports import SM2_ID
 from exchange.tokens import sm2
 from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault, DeviceSettings
 from exchange.tokens.pkcs11 import DIGEST_INFO

@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificate
 
 from exchange.errors import ConfigurationError, ExchangeError, NotFound, Refused, TokenError
-from exchange.ports import Job, Location, Secret, Signature, Strict
+from exchange.options import Location, Secret, Strict
+from exchange.ports import Job, Signature
 from exchange.register import KeyVersion, learn
 from exchange.tokens import sm2
 

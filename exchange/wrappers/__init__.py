@@ -13,7 +13,7 @@ from attrs import frozen
 
 from exchange.instants import Instant
 from exchange.model import Finding
-from exchange.ports import Strict
+from exchange.options import Strict
 
 
 @frozen

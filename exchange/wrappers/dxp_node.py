@@ -14,7 +14,7 @@ from pydantic import Field
 
 from exchange.errors import Held
 from exchange.instants import show_instant
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.wrappers import Label, Node, Wrapped, dxp
 from exchange.wrappers import _codes as codes
 from exchange.wrappers._dxp_rules import BLOBS, DXP, DXP_MSG_SV, NS, PERSONAL

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar, Final
 
 from exchange.errors import Held
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.wrappers import Label, Wrapped
 from exchange.wrappers import _codes as codes
 from exchange.wrappers._parts import read_whole

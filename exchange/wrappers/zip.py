@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 
 from exchange.archives import danger, listed
 from exchange.errors import Unreadable
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.wrappers import Label, Wrapped
 from exchange.wrappers import _codes as codes
 from exchange.wrappers._parts import read_whole

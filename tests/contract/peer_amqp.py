@@ -12,7 +12,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from adapters.amqp import Amqp
 from exchange.model import Endpoint
-from exchange.ports import Strict
+from exchange.options import Strict
 from tests.contract.peers import Stage, until
 from tests.live import rabbitmq
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.folder import Folder
 from exchange.model import Endpoint
-from exchange.ports import Strict
+from exchange.options import Strict
 from tests.contract.peers import Stage, until
 
 

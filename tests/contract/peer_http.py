@@ -12,7 +12,8 @@ from attrs import evolve
 from adapters.http_api import HttpApi, Options, Settings, new_key
 from exchange.errors import Transient
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Strict, World
+from exchange.options import Strict
+from exchange.ports import World
 from tests.contract.peers import Stage
 from tests.fake_archive import FakeArchive
 

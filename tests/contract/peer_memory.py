@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.memory import Memory
 from exchange.errors import Transient
 from exchange.model import Endpoint, Parcel
-from exchange.ports import Strict
+from exchange.options import Strict
 from tests.contract.peers import Stage
 
 

@@ -12,7 +12,7 @@ import paramiko
 
 from adapters.sftp_server import SftpServer
 from exchange.model import Endpoint
-from exchange.ports import Strict
+from exchange.options import Strict
 from tests.contract.peers import Stage
 
 KEYS = [paramiko.ECDSAKey.generate(bits=256) for _ in range(2)]

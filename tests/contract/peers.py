@@ -20,7 +20,8 @@ from attrs import define, field
 from structlog.testing import LogCapture
 
 from exchange.model import Endpoint, Parcel, Spool
-from exchange.ports import Adapter, Strict, World
+from exchange.options import Strict
+from exchange.ports import Adapter, World
 
 PATIENCE_SECONDS = 20.0
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from exchange.ports import Job, Secret, Signature
+from exchange.options import Secret
+from exchange.ports import Job, Signature
 from exchange.signing import _certify_texts, certify
 from exchange.signing._certify_checks import SCRIPT
 from exchange.signing._device_link import Link

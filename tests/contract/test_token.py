@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from exchange.errors import ConfigurationError, NotFound, Refused, TokenError
-from exchange.ports import SM2_ID, Job, Secret, Signature, Token
+from exchange.options import Secret
+from exchange.ports import SM2_ID, Job, Signature, Token
 from exchange.register import KeyVersion
 from exchange.signing import certificates
 from exchange.signing.remote import Remote

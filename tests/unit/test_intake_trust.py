@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attrs import evolve
 from lxml import etree
 
 from exchange import catalogue
-from exchange.errors import BadSignature
+from exchange.errors import BadSignature, Held
 from exchange.instants import SECOND
 from exchange.intake import examine
 from exchange.model import Agreement, Arrival, Parcel, Party
@@ -118,11 +117,19 @@ def test_a_certificate_of_the_authority_with_the_agreed_subject_needs_no_registr
 
 
 def test_time_and_lists_have_their_codes() -> None:
-    known, later = authority("p256", "second"), now() + 35 * DAY
+    known = authority("p256", "second")
     assert verdict(sealed(), table(known), now() + 41 * DAY) == "SWX-1035"
     assert verdict(sealed(), table(known), now() - 2 * DAY) == "SWX-1039"
-    assert verdict(sealed(), table(evolve(known, overdue="refuse")), later) == "SWX-1102"
-    assert verdict(sealed(), table(authority("p256", require_crl=True))) == "SWX-1105"
+
+
+def test_what_a_missing_list_leaves_open_is_held_for_it_is_no_fault_of_the_senders() -> None:
+    known, later = authority("p256", "second", overdue="hold"), now() + 35 * DAY
+    for trusted, at, code in ((known, later, "SWX-1102"), (authority("p256", require_crl=True), now(), "SWX-1105")):
+        examined = examine(
+            Arrival(1 << 40, at, "ent1-box", "ENT1", Parcel("a.xml", sealed())), TYPES, table(trusted), at
+        )
+        assert isinstance(examined.error, Held)
+        assert (examined.error.code, examined.error.en.isascii()) == (code, True)
 
 
 def test_an_overdue_list_lets_signers_pass_with_a_warning_where_it_is_set_so() -> None:

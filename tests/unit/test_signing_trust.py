@@ -320,7 +320,7 @@ def test_an_overdue_list_warns_or_refuses_as_it_is_set_and_revokes_all_the_same(
     later = now() + 35 * DAY
     warnings = of("p256", "second").check(chains.der("p256", "leaf"), later)
     assert [warning.code for warning in warnings] == ["SWX-1102"]
-    assert refused(of("p256", "second", overdue="refuse"), chains.der("p256", "leaf"), later).startswith("SWX-1102")
+    assert refused(of("p256", "second", overdue="hold"), chains.der("p256", "leaf"), later).startswith("SWX-1102")
     assert refused(of("p256", "second"), chains.der("p256", "revoked"), later).startswith("SWX-1100")
 
 

@@ -14,7 +14,7 @@ from exchange import explaining, forms, plugins
 from exchange.errors import Held, Rejected, StoreError
 from exchange.instants import read_id
 from exchange.model import Parcel
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.steps import About, Step
 from tests import sealing
 from tests.daemon import ROUTES, inventory, order, running
