@@ -13,6 +13,7 @@ from typing import Final
 from exchange.errors import InvalidTransition
 
 Table = dict[str, dict[str, str]]  # state -> event -> next state; "" is before the beginning
+MARKS: Final = frozenset(("overdue", "expire", "try", "note"))  # journal lines that are no step
 
 MESSAGE: Final[Table] = {
     "": {"receive": "RECEIVED"},

@@ -16,13 +16,12 @@ from exchange.evidence.findings import Check, absent, failed, passed
 from exchange.evidence.form import Entry, Form
 from exchange.evidence.signatures import Found, Pins, beside, digests, find, left_is
 from exchange.instants import SECOND, Instant
-from exchange.lifecycle import DELIVERY, MESSAGE, replay, step
+from exchange.lifecycle import DELIVERY, MARKS, MESSAGE, replay, step
 from exchange.signing.certificates import Certificate
 from exchange.signing.profiles import PROFILES
 from exchange.signinglog import content
 
-MARKS: Final = frozenset(("overdue", "expire", "try", "note"))  # journal lines that are no step
-SIGNATURE: Final = "SWX-103"  # what codes of bad signatures begin with
+SIGNATURE: Final = ("SWX-103", "SWX-110", "SWX-111")  # what codes of bad signatures begin with
 
 
 @frozen
