@@ -105,7 +105,8 @@ _SCHEMAS: Final = {
                        items={"type": "string"}),
         behind=value("array", "children of the root that stand behind a signature", "位于签名之后的根元素子元素",
                      items={"type": "string"}),
-        party=value("string", "whose registered certificates count", "以该接入方登记的证书为准"),
+        party=value("string", "whose registered certificates count, and what its agreement asks of them (trust)",
+                    "以该接入方登记的证书及其接入协议的要求(trust)为准"),
         certificates=value("array", "or those that count, PEM or DER", "或直接给出证书, PEM 或 DER",
                            items={"type": "string", **_BASE64}),
     ),
@@ -122,6 +123,8 @@ _SCHEMAS: Final = {
         serial=value("string", "of the certificate, hexadecimal", "证书序列号(十六进制)"),
         not_before=value("string", "since when the certificate is valid", "证书生效时间", format="date-time"),
         not_after=value("string", "and until when", "证书失效时间", format="date-time"),
+        warnings=value("array", "codes of what is odd about the certificate and lets it pass, such as SWX-1102",
+                       "证书的警告代码, 如 SWX-1102", items={"type": "string"}),
     ),
     "Problem": PROBLEM,
 }  # fmt: skip

@@ -15,6 +15,7 @@ from exchange.signing._api_requests import Doubt, Item
 from exchange.signing.profiles import Profile, Profiles
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signing.service import SigningService
+from exchange.signing.trust import Terms
 
 FINAL: Final = frozenset(("SWX-5010", "SWX-5020"))  # codes of a token that waiting doesn't mend
 
@@ -93,8 +94,13 @@ def told(item: Item, profiles: Profiles, one: Sealed) -> dict[str, Any]:
 # -- verifying ---------------------------------------------------------------------------------------------------
 
 
-def verdict(doubt: Doubt, profiles: Profiles, registered: Collection[bytes], at: Instant) -> dict[str, Any]:
-    """Return whether the signature in an item stands, and whose it is; *registered* are its party's certificates."""
+def verdict(
+    doubt: Doubt, profiles: Profiles, registered: Collection[bytes], trust: Terms | None, at: Instant
+) -> dict[str, Any]:
+    """Return whether the signature in an item stands, and whose it is.
+
+    *registered* are its party's certificates, *trust* is what its agreement asks of them.
+    """
     try:
         given = [der for one in doubt.certificates for der in certificates.from_file(one)]
         verified = formats.verify(
@@ -104,6 +110,7 @@ def verdict(doubt: Doubt, profiles: Profiles, registered: Collection[bytes], at:
             at=at,
             behind=doubt.behind,
             content=doubt.content if doubt.signature else None,
+            trust=trust,
         )
     except ExchangeError as why:
         return {"id": doubt.id, "valid": False, "code": why.code, "detail": why.en, "zh": why.zh}
@@ -116,4 +123,5 @@ def verdict(doubt: Doubt, profiles: Profiles, registered: Collection[bytes], at:
         "serial": signer.serial,
         "not_before": show_instant(signer.not_before),
         "not_after": show_instant(signer.not_after),
+        "warnings": [why.code for why in verified.warnings],
     }

@@ -225,8 +225,10 @@ class SigningApi:
         self._charge(request.scope["caller"], len(asked.items))
         results = []
         for item in asked.items:
-            party = self.table().parties.get(item.party)
-            results.append(verdict(item, self._profiles(), party.certificates if party else (), self.now()))
+            table = self.table()
+            party = table.parties.get(item.party)
+            registered, trust = (party.certificates, table.terms(party.agreement)) if party else ((), None)
+            results.append(verdict(item, self._profiles(), registered, trust, self.now()))
             await asyncio.sleep(0)  # others get their turn
         return Response(orjson.dumps({"results": results}), media_type="application/json")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from attrs import evolve
+
 from exchange.instants import Instant
 from exchange.signing import cms, raw, xmldsig
 from exchange.signing.contract import Format, Prepared, Verified
 from exchange.signing.profiles import XML, Profile
+from exchange.signing.trust import Terms
 
 FORMATS: Final[Mapping[str, Format]] = {XML: xmldsig, "raw": raw, "cms": cms, "gmt0010": cms}
 
@@ -33,11 +36,22 @@ def verify(
     at: Instant,
     behind: Sequence[str] = (),
     content: bytes | None = None,
+    trust: Terms | None = None,
 ) -> Verified:
-    """Verify a signature of whatever format, among those of the accepted *profiles*; see ``contract.Format``."""
+    """Verify a signature of whatever format, among those of the accepted *profiles*; see ``contract.Format``.
+
+    With *trust*, its certificate must chain to an authority, too, and may be one that isn't among *certificates* where
+    its subject is agreed on; ``trust.Authority.check`` says what that raises.
+    """
     formats = {FORMATS[profile.format] for profile in profiles}
     format = formats.pop() if len(formats) == 1 else _format(document)
-    return format.verify(document, profiles=profiles, certificates=certificates, at=at, behind=behind, content=content)
+    asked: dict[str, Any] = {"profiles": profiles, "at": at, "behind": behind, "content": content}
+    if format is xmldsig:
+        return xmldsig.verify(document, certificates=certificates, trust=trust, **asked)
+    if trust is not None and format is cms:
+        certificates = [*certificates, *filter(trust.registers, cms.shown(document))]
+    verified = format.verify(document, certificates=certificates, **asked)
+    return evolve(verified, warnings=trust.require(verified.signer, at)) if trust else verified
 
 
 def _format(document: Any) -> Format:

@@ -18,7 +18,8 @@ from exchange.intake import examine
 from exchange.model import Agreement, Arrival, Parcel, Party
 from exchange.ports import Signature
 from exchange.routing import RoutingTable
-from exchange.signing import certificates, revocation, trust
+from exchange.signing import _api_seals, certificates, formats, revocation, trust
+from exchange.signing._api_requests import Doubt
 from exchange.signing.profiles import PROFILES
 from exchange.signing.trust import Authority, Pool
 from exchange.signing.xmldsig import assemble, prepare
@@ -160,3 +161,44 @@ def test_where_the_agreement_only_warns_a_revoked_signer_passes_with_a_warning()
     message = examine(arrival, TYPES, known, now()).message
     assert message is not None
     assert ([one.code for one in message.warnings], message.signer) == (["SWX-1100"], "")
+
+
+# -- the other formats -------------------------------------------------------------------------------------------
+
+CONTENT = b"a file of any kind"
+OTHERS = {"raw-rsa-sha256": "rsa", "cms-ecdsa-sha256": "p256", "cms-rsa-sha256-detached": "rsa", "gmt0010-sm2": "sm2"}
+
+
+@functools.cache
+def made(profile: str, key: str) -> bytes:
+    """Return the signature over CONTENT of a profile, with a key of its world."""
+
+    async def sign() -> bytes:
+        one = PROFILES[profile]
+        prepared = formats.prepare(CONTENT, one, chains.der(OTHERS[profile], key), at=now())
+        [value] = await Software(KeyFiles(folder=chains.shared() / OTHERS[profile])).sign([prepared.job(key)])
+        assert isinstance(value, Signature), value
+        return formats.assemble(CONTENT, prepared, value.value)
+
+    return asyncio.get_event_loop().run_until_complete(sign())
+
+
+@pytest.mark.parametrize("profile", OTHERS)
+def test_whoever_asks_for_a_verdict_gets_what_the_partys_agreement_says(profile: str) -> None:
+    world, one = OTHERS[profile], PROFILES[profile]
+
+    def verdict(key: str, *lists: str, registered: tuple[str, ...] = ("leaf", "revoked")) -> tuple[bool, Any]:
+        signature = made(profile, key)
+        said = {"content": CONTENT, "signature": signature} if one.detached else {"content": signature}
+        written = {name: b64encode(value).decode() for name, value in said.items()}
+        doubt = Doubt.model_validate({"id": "1", "profiles": (profile,), "party": "ENT1", **written})
+        known = table(authority(world, *lists), *(chains.der(world, name) for name in registered))
+        party = known.parties["ENT1"]
+        told = _api_seals.verdict(doubt, PROFILES, party.certificates, known.terms(party.agreement), now())
+        return told["valid"], told["warnings"] if told["valid"] else told["code"]
+
+    assert verdict("leaf", "second") == (True, [])
+    assert verdict("revoked", "second") == (False, "SWX-1100")
+    assert verdict("revoked") == (True, []), "nobody has said so yet"
+    unregistered = (True, []) if one.format != "raw" else (False, "SWX-1037")
+    assert verdict("leaf", "second", registered=()) == unregistered, "its subject is agreed on, where it is shown"
