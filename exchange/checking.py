@@ -17,7 +17,7 @@ from exchange import yamlfile
 from exchange.catalogue import SCHEMAS, Catalogue, known_formats
 from exchange.cataloguefile import Spec, find, survey
 from exchange.errors import ConfigurationError, Rejected
-from exchange.formats import Edition, SchemaSets
+from exchange.formats import Edition, SchemaRemarks, SchemaSets
 from exchange.model import Finding, MessageType
 
 _PLACED: Final = re.compile(r"\S[^:]*:\d+:\d+: ")
@@ -55,7 +55,7 @@ def check(folder: Path, beside: Sequence[Path], on: date) -> Report:
     problems += [text for type, edition in own if type.name not in unsure for text in _path_mistakes(type, edition)]
     samples = sorted(folder.glob("*/*/samples/*/*"))
     problems += [text for sample in samples for text in _sample_mistakes(sample, catalogue, on, unsure)]
-    remarks = list(_remarks(folder, own, samples))
+    remarks = [*_remarks(folder, own, samples), *_schema_remarks(own, unsure)]
     if others:
         known, _ = survey(others, formats)
         taken = _taken(folder, types, known)
@@ -190,3 +190,9 @@ def _remarks(folder: Path, own: Sequence[tuple[MessageType, Edition]], samples: 
     for type in {type.name: type for type, _ in own if type.spec.folder.is_relative_to(folder)}.values():
         if type.name not in shown:
             yield f"{type.spec.folder / type.name}.yaml:1:1: has no valid sample that would show that it works"
+
+
+def _schema_remarks(own: Sequence[tuple[MessageType, Edition]], unsure: set[str]) -> Iterator[str]:
+    for file, type in _files([one for one in own if one[0].name not in unsure]).items():
+        if isinstance(type.spec.format, SchemaRemarks):
+            yield from type.spec.format.schema_remarks(file, type.spec.file)

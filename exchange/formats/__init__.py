@@ -268,6 +268,14 @@ class SchemaSets(Protocol):
         """Name the paths of a type's YAML that the schema has no place for; its root's name, where that is unknown."""
 
 
+@runtime_checkable
+class SchemaRemarks(Protocol):
+    """What a format can tell besides of schemas that are right; asked by who checks schemas."""
+
+    def schema_remarks(self, file: Path, type: TypeFile) -> list[str]:
+        """Say what a schema keeps messages of a type from, as lines with places."""
+
+
 def nothing_readable(payload: bytes) -> Unreadable:
     """Return the error for a payload in which no format recognises itself."""
     if not payload.strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"):

@@ -6,7 +6,7 @@ here several may be joined: ``a + b`` is what stands at both, with ``/`` between
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from exchange.formats import LIMIT_DOCUMENTS, Opened, TypeFile, too_many_documents
@@ -51,21 +51,30 @@ class Facts:
         """Return the message that a receipt encloses, or nothing."""
         return _joined(self._original, row)
 
-    def envelope(self, whole: Any, rows: Sequence[Any]) -> Envelope:
+    def envelope(self, whole: Any, rows: Iterable[Any]) -> Envelope:
         """Read the envelope of a message, which is *whole*, and its documents, the *rows*. Raises Unreadable."""
-        if len(rows) > LIMIT_DOCUMENTS:
-            raise too_many_documents()
+        documents: list[Document] = []
+        answers: list[Answer] = []
+        distinct: dict[str, dict[str, None]] = {name: {} for name in self._each}
+        for row in rows:  # once: each may have to be read for it
+            if len(documents) == LIMIT_DOCUMENTS:
+                raise too_many_documents()
+            documents.append(Document(self._keys_of(row)))
+            if self._code:
+                answers.append(self._answer(_first(self._code, row), _first(self._text, row)))
+            for name, looks in self._each.items():
+                distinct[name][_joined(looks, row)] = None
+        fields: dict[str, tuple[str, ...]] = {name: (_joined(looks, whole),) for name, looks in self._fields.items()}
+        fields |= {name: tuple(texts) for name, texts in distinct.items()}
         return Envelope(
             type=self._name,
             version=_first(self._version, whole),
             own_id=_joined(self._own_id, whole),
             sender=_joined(self._sender, whole),
             receivers=tuple(dict.fromkeys(text for look in self._receivers for text in look(whole))),
-            documents=tuple([Document(self._keys_of(row)) for row in rows]),
-            answers=tuple([self._answer(_first(self._code, row), _first(self._text, row)) for row in rows])
-            if self._code
-            else (),
-            fields=self._distinct(whole, rows),
+            documents=tuple(documents),
+            answers=tuple(answers),
+            fields={name: found for name, texts in fields.items() if (found := tuple(filter(None, texts)))},
         )
 
     def _either(self, texts: Sequence[str]) -> list[list[Look]]:
@@ -81,12 +90,6 @@ class Facts:
     def _keys_of(self, row: Any) -> dict[str, str]:
         found = ((name, _joined(looks, row), caseless) for name, looks, caseless in self._keys)
         return {name: value.upper() if caseless else value for name, value, caseless in found if value}
-
-    def _distinct(self, whole: Any, rows: Sequence[Any]) -> dict[str, tuple[str, ...]]:
-        fields: dict[str, tuple[str, ...]] = {name: (_joined(looks, whole),) for name, looks in self._fields.items()}
-        for name, looks in self._each.items():
-            fields[name] = tuple(dict.fromkeys(_joined(looks, row) for row in rows))
-        return {name: found for name, values in fields.items() if (found := tuple(filter(None, values)))}
 
 
 def _joined(looks: Sequence[Look], source: Any) -> str:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from exchange.formats._faults import LIMIT, Fault, Limit
 from exchange.formats._json_parse import parse
-from exchange.formats.json import compile
+from exchange.formats._json_split import Split
+from exchange.formats.json import Json, split_of
 from exchange.model import Finding
 
 NAME_LIMIT: Final = 64  # characters of a name that a pointer shows
@@ -39,13 +40,9 @@ _TYPES: Final[Mapping[str, Limit]] = {
 
 
 def explain(payload: bytes, file: Path, *, personal: frozenset[str]) -> list[Finding]:
-    """List up to 50 findings, in the order of the message. Raises Unreadable where the payload isn't JSON."""
-    validator, labels = _loaded(file)
-    found = (
-        fault
-        for error in validator.iter_errors(parse(payload))
-        for fault in _faults(error, error.instance_path, labels)
-    )
+    """List up to 50 findings, those inside of lists last. Raises Unreadable where the payload isn't JSON."""
+    judge, labels = _loaded(file)
+    found = (fault for path, error in judge.errors(Json().open(payload).tree) for fault in _faults(error, path, labels))
     distinct: dict[Fault, None] = {}
     for fault in found:
         distinct[fault] = None
@@ -55,8 +52,8 @@ def explain(payload: bytes, file: Path, *, personal: frozenset[str]) -> list[Fin
 
 
 @cache
-def _loaded(file: Path) -> tuple[Any, Mapping[str, tuple[str, str]]]:
-    return compile(file), dict(_labels(parse(file.read_bytes())))
+def _loaded(file: Path) -> tuple[Split, Mapping[str, tuple[str, str]]]:
+    return split_of(file), dict(_labels(parse(file.read_bytes())))
 
 
 def _labels(schema: Any) -> Iterator[tuple[str, tuple[str, str]]]:

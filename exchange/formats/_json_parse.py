@@ -7,6 +7,7 @@ other than UTF-8. A byte order mark is skipped.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from typing import Any, Final
@@ -16,52 +17,88 @@ import orjson
 from exchange.errors import Unreadable
 
 LIMIT_DEPTH: Final = 64
-LIMIT_PAYLOAD: Final = 8 * 1024 * 1024  # bytes; as text, and again as values, they take four times as much at worst
+LIMIT_TREE: Final = 8 * 1024 * 1024  # bytes; as text, and again as values, they take four times as much at worst
 LIMIT_MARKS: Final = 150_000  # brackets, braces, commas and colons; a value takes a hundred bytes at most for each
 LIMIT_DIGITS: Final = 40  # characters of one number
 LARGEST: Final = 2**53 - 1
 BOM: Final = b"\xef\xbb\xbf"
 SHOWN: Final = 40
+PIECE: Final = 1 << 20  # bytes that are decoded at a time
+
+
+def large(payload: bytes) -> bool:
+    """Tell whether a payload is too much to be held as values; see ``_json_outline``."""
+    return crowded(payload, 0, len(payload))
+
+
+def crowded(payload: bytes, start: int, end: int) -> bool:
+    """Tell whether what stands between two places is too much to be held as values."""
+    return end - start > LIMIT_TREE or marks(payload, start, end) > LIMIT_MARKS
+
+
+def marks(payload: bytes, start: int, end: int) -> int:
+    """Count what values are told apart by."""
+    return sum(payload.count(mark, start, end) for mark in (b"{", b"[", b",", b":"))
 
 
 def parse(payload: bytes) -> dict[str, Any]:
     """Parse the one object that a message is. Raises Unreadable (SWX-1011, SWX-1014, SWX-1015)."""
-    if len(payload) > LIMIT_PAYLOAD:
-        raise _too_much(f"it is larger than {LIMIT_PAYLOAD} bytes", f"大于 {LIMIT_PAYLOAD} 字节")
-    if sum(map(payload.count, (b"{", b"[", b",", b":"))) > LIMIT_MARKS:
-        raise _too_much(f"it has more than {LIMIT_MARKS} values", f"值超过 {LIMIT_MARKS} 个")
+    if large(payload):
+        raise too_much(
+            f"it is larger than {LIMIT_TREE} bytes or {LIMIT_MARKS} values",
+            f"大于 {LIMIT_TREE} 字节或 {LIMIT_MARKS} 个值",
+        )
+    return parsed(payload)
+
+
+def parsed(payload: bytes) -> dict[str, Any]:
+    """Parse what isn't large."""
+    refuse_charset(payload)
+    text = payload.removeprefix(BOM).decode()
     try:
-        text = payload.removeprefix(BOM).decode()
-    except UnicodeDecodeError as why:
-        raise Unreadable(
-            f"the charset is wrong: JSON must be UTF-8, byte {why.start + 1} isn't; convert it and send it again",
-            f"字符集错误：JSON 必须为 UTF-8，第 {why.start + 1} 字节不是；请转换后重新发送",
-            code="SWX-1014",
-        ) from None
-    value = _value(text)
+        value = value_of(text)
+    except json.JSONDecodeError as why:
+        raise malformed_at(why.msg, why.lineno, why.colno) from None
     if not isinstance(value, dict):
-        raise _malformed("a message must be an object, { ... }", "报文必须是对象（{ ... }）")
-    if payload.count(b"{") + payload.count(b"[") > LIMIT_DEPTH and _deeper(value, LIMIT_DEPTH):
-        raise _too_deep()
-    if "\\u" in text:
-        _refuse_no_text(value)
+        raise no_object()
+    check(value, text, LIMIT_DEPTH)
     return value
 
 
-def _value(text: str) -> Any:
+def refuse_charset(payload: bytes) -> None:
+    """Refuse what isn't UTF-8, which is found out piece by piece. Raises Unreadable (SWX-1014)."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(payload), PIECE):
+        before = len(decoder.getstate()[0])  # bytes of a character that the last piece ended in
+        try:
+            decoder.decode(payload[start : start + PIECE], final=start + PIECE >= len(payload))
+        except UnicodeDecodeError as why:
+            at = start - before + why.start + 1
+            raise Unreadable(
+                f"the charset is wrong: JSON must be UTF-8, byte {at} isn't; convert it and send it again",
+                f"字符集错误：JSON 必须为 UTF-8，第 {at} 字节不是；请转换后重新发送",
+                code="SWX-1014",
+            ) from None
+
+
+def value_of(text: str) -> Any:
+    """Parse one value. Raises JSONDecodeError; Unreadable for what two readers would read in two ways."""
     try:
-        return json.loads(
-            text, object_pairs_hook=_object, parse_int=_whole, parse_float=_number, parse_constant=_constant
-        )
-    except json.JSONDecodeError as why:
-        raise _malformed(
-            f"{why.msg} (line {why.lineno}, column {why.colno})", f"第 {why.lineno} 行第 {why.colno} 列，{why.msg}"
-        ) from None
+        return _DECODER.decode(text)
     except RecursionError:
-        raise _too_deep() from None
+        raise too_deep() from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def check(value: Any, text: str, levels: int) -> None:
+    """Refuse a value that is nested in more levels, or holds what is no text. Raises Unreadable."""
+    if text.count("{") + text.count("[") > levels and _deeper(value, levels):
+        raise too_deep()
+    if "\\u" in text:
+        _refuse_no_text(value)
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members. Raises Unreadable where two are called the same."""
     value = dict(pairs)
     if len(value) != len(pairs):
         seen: set[str] = set()
@@ -86,9 +123,14 @@ def _constant(name: str) -> Any:
     raise _malformed(f"{name} is no JSON", f"{name} 不是合法的 JSON")
 
 
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=object_of, parse_int=_whole, parse_float=_number, parse_constant=_constant
+)
+
+
 def _deeper(value: Any, levels: int) -> bool:
     """Tell whether containers are nested in more levels, without recursion."""
-    row = [value]
+    row = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         row = [inner for container in row for inner in _inside(container) if isinstance(inner, dict | list)]
         if not row:
@@ -100,13 +142,23 @@ def _inside(container: Any) -> Iterator[Any]:
     yield from container.values() if isinstance(container, dict) else container
 
 
-def _refuse_no_text(value: dict[str, Any]) -> None:
+def _refuse_no_text(value: Any) -> None:
     try:
         text = orjson.dumps(value)
     except TypeError:
         raise _malformed("half of a surrogate pair is no character", "含有不成对的代理字符") from None
     if b"\\u0000" in text:
         raise _malformed("it holds a character that no text has (\\u0000)", "含有文本中不应出现的字符（\\u0000）")
+
+
+def malformed_at(en: str, line: int, column: int) -> Unreadable:
+    """Return the error for what breaks the grammar of JSON at a place."""
+    return _malformed(f"{en} (line {line}, column {column})", f"第 {line} 行第 {column} 列，{en}")
+
+
+def no_object() -> Unreadable:
+    """Return the error for JSON that is something else than an object."""
+    return _malformed("a message must be an object, { ... }", "报文必须是对象（{ ... }）")
 
 
 def _malformed(en: str, zh: str) -> Unreadable:
@@ -117,7 +169,8 @@ def _malformed(en: str, zh: str) -> Unreadable:
     )
 
 
-def _too_much(en: str, zh: str) -> Unreadable:
+def too_much(en: str, zh: str) -> Unreadable:
+    """Return the error for JSON that goes beyond the bounds."""
     return Unreadable(
         f"the JSON goes beyond what is accepted: {en}; send simpler or smaller messages",
         f"JSON 超出限制：{zh}；请简化或拆分报文后重新发送",
@@ -125,12 +178,13 @@ def _too_much(en: str, zh: str) -> Unreadable:
     )
 
 
-def _too_deep() -> Unreadable:
-    return _too_much(f"it is nested deeper than {LIMIT_DEPTH} levels", f"嵌套超过 {LIMIT_DEPTH} 层")
+def too_deep() -> Unreadable:
+    """Return the error for JSON that is nested too deep."""
+    return too_much(f"it is nested deeper than {LIMIT_DEPTH} levels", f"嵌套超过 {LIMIT_DEPTH} 层")
 
 
 def _number_too_large(digits: str) -> Unreadable:
-    return _too_much(
+    return too_much(
         f"the number {digits[:SHOWN]} can't be held exactly, write it as a text",
         f"数字 {digits[:SHOWN]} 无法精确表示，请写成文本",
     )

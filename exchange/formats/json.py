@@ -1,6 +1,6 @@
 """JSON messages: one object in UTF-8, judged by a JSON Schema (draft 2020-12).
 
-Parsed by ``_json_parse``. What a type is known by stands at the top of the object, under one of ``IDENTITIES``; the
+Parsed by ``_json_parse``, or where they are large read as an ``_json_outline``, item by item. What a type is known by stands at the top of the object, under one of ``IDENTITIES``; the
 YAML says which: ``root: {namespace: /messageType, name: LogisticsEvent}``, where /messageType may be left out. All
 paths are JSON Pointers (RFC 6901): ``/sender``, ``/events``, and in a document ``/equipmentReference``. One that leads
 to a list stands for all the texts in it; ``=1`` is the text 1 itself, for messages that name no version.
@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,9 @@ from attrs import frozen
 from exchange.errors import Unreadable
 from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats._facts import Facts, Look, probe
-from exchange.formats._json_parse import parse
+from exchange.formats._json_outline import Items, outline
+from exchange.formats._json_parse import LIMIT_MARKS, LIMIT_TREE, large, parse, parsed
+from exchange.formats._json_split import Split, compiled, split
 from exchange.model import Answer, Envelope, Finding
 
 IDENTITIES: Final = ("/messageType", "/$schema", "/type")  # the first that is there counts
@@ -49,7 +51,7 @@ def value_at(value: Any, steps: list[str]) -> Any:
     for step in steps:
         if isinstance(value, dict):
             value = value.get(step)
-        elif isinstance(value, list) and step.isascii() and step.isdigit() and len(step) < 9:
+        elif isinstance(value, list | Items) and step.isascii() and step.isdigit() and len(step) < 9:
             value = value[int(step)] if int(step) < len(value) else None
         else:
             return None
@@ -58,7 +60,7 @@ def value_at(value: Any, steps: list[str]) -> Any:
 
 def texts_in(value: Any) -> list[str]:
     """Return the scalars in a value as texts, those of a list one by one."""
-    if isinstance(value, list):
+    if isinstance(value, list | Items):
         return [text for item in value if not isinstance(item, list) for text in texts_in(item)]
     if isinstance(value, str):
         return [value.strip()] if value.strip() else []
@@ -117,43 +119,52 @@ class Reader:
 
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the message anew with only these of its documents."""
-        tree = parse(opened.payload)
+        tree = Json().open(opened.payload).tree
         if self._element:
             *around, name = self._element
             owner = value_at(tree, around)
-            if isinstance(owner, dict) and isinstance(owner.get(name), list):
+            if isinstance(owner, dict) and isinstance(owner.get(name), list | Items):
                 owner[name] = [item for number, item in enumerate(owner[name]) if number in records]
-        return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(tree, ensure_ascii=False, separators=(",", ":"), default=list).encode()
 
-    def _documents(self, tree: Any) -> list[Any]:
+    def _documents(self, tree: Any) -> Sequence[Any]:
         found = value_at(tree, self._element)
-        return found if isinstance(found, list) else [] if found is None else [found]
+        return found if isinstance(found, list | Items) else [] if found is None else [found]
 
 
 @frozen
 class Schema:
     """A compiled JSON Schema."""
 
+    file: Path
     compiled: Any
 
     def valid(self, opened: Opened) -> bool:
-        """Give the verdict."""
+        """Give the verdict. Raises Unreadable (SWX-1015) where too much would have to be judged as a whole."""
+        if opened.streamed:
+            return self._split.valid(opened.tree)
         return bool(self.compiled.is_valid(opened.tree))
 
     def warnings(self, opened: Opened) -> list[Finding]:
         """Return nothing: what isn't forbidden is as it should be."""
         return []
 
+    @cached_property
+    def _split(self) -> Split:
+        return split_of(self.file)
+
 
 def compile(file: Path) -> Any:
     """Compile a JSON Schema. Raises ValueError."""
     try:
-        schema = parse(file.read_bytes())
-        return jsonschema_rs.Draft202012Validator(
-            schema, validate_formats=True, offline=True, pattern_options=jsonschema_rs.RegexOptions()
-        )
+        return compiled(parse(file.read_bytes()))
     except (OSError, ValueError, Unreadable, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as why:
         raise ValueError(f"{file.name}: {str(why).partition(chr(10))[0]}") from None
+
+
+def split_of(file: Path) -> Split:
+    """Compile a JSON Schema that is known to be one, in two parts."""
+    return split(parse(file.read_bytes()))
 
 
 class Json:
@@ -167,7 +178,9 @@ class Json:
 
     def open(self, payload: bytes) -> Opened:
         """Parse once. Raises Unreadable (SWX-1011, SWX-1014, SWX-1015)."""
-        return Opened(self, payload, parse(payload))
+        if large(payload):
+            return Opened(self, payload, outline(payload), streamed=True)
+        return Opened(self, payload, parsed(payload))
 
     def key(self, opened: Opened) -> str:
         """Return what the message says it is, and where it says so."""
@@ -190,7 +203,15 @@ class Json:
 
     def schema(self, file: Path, *, unsigned: bool) -> Schema:
         """Compile a JSON Schema. Raises ValueError."""
-        return Schema(compile(file))
+        return Schema(file, compile(file))
+
+    def schema_remarks(self, file: Path, type: TypeFile) -> list[str]:
+        """Say where large messages of a type can't be judged by a schema."""
+        element = type.documents.element
+        if not element or split_of(file).takes_out(steps_of(element)):
+            return []
+        bound = f"{LIMIT_TREE} bytes or {LIMIT_MARKS} values"
+        return [f"{file}:1:1: {element} can't be judged item by item, so messages over {bound} are refused"]
 
     def explain(self, payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
         """List what a JSON Schema finds wrong, up to 50."""

@@ -18,14 +18,13 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
 from exchange.errors import Unreadable
-from exchange.formats import LIMIT_DOCUMENTS, Opened, Place, Root, TypeFile
+from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats._facts import Facts, Look, probe
 from exchange.formats._faults import LIMIT
 from exchange.formats._platform_judge import faults
@@ -77,7 +76,7 @@ class Reader:
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty."""
         head = {CONTENT: ["", hashlib.sha256(opened.payload).hexdigest()[:DIGEST]], **self._head(opened.tree)}
-        return self._facts.envelope(head, list(islice(self._rows(opened.tree, head), LIMIT_DOCUMENTS + 1)))
+        return self._facts.envelope(head, self._rows(opened.tree, head))
 
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""

@@ -87,7 +87,7 @@ class Reader:
         """Read the envelope; what is missing is empty."""
         documents = _documents(opened.tree, self._element).values()
         return self._facts.envelope(
-            _whole(opened), [_Source(opened.tree, rows[0], opened.payload) for rows in documents]
+            _whole(opened), (_Source(opened.tree, rows[0], opened.payload) for rows in documents)
         )
 
     def original(self, opened: Opened) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from exchange.formats import Opened
+from exchange.formats._json_outline import Items
 from exchange.formats._json_parse import parse
 from exchange.formats.json import Json, steps_of, texts_in, value_at
 from exchange.instants import Instant
@@ -101,9 +102,9 @@ class FromJson:
         return (where + (path if path != SELF else "")) or "/", None
 
 
-def _items(steps: list[str], value: Any) -> list[Any]:
+def _items(steps: list[str], value: Any) -> Sequence[Any]:
     found = value_at(value, steps)
-    return found if isinstance(found, list) else [] if found is None else [found]
+    return found if isinstance(found, list | Items) else [] if found is None else [found]
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
