@@ -94,6 +94,17 @@ def workbook(sheet: bytes, texts: bytes = b"") -> bytes:
     return out.getvalue()
 
 
+def cargo() -> bytes:
+    """A manifest of bills with some thousand containers each."""
+    manifest = json.loads(sample("CargoManifest--full.json"))
+    container = {"containerNumber": "EXAU0000009", "sealNumber": "S-1", "sizeType": "45G1", "packages": 3}
+    manifest["bills"] = ["BILL"]
+    bill = {"billNumber": "%d", "cargo": [{"sequence": n, "containers": [container] * 200} for n in range(5)]}
+    before, after = json.dumps(manifest, ensure_ascii=False).encode().split(b'"BILL"')
+    text = json.dumps(bill, ensure_ascii=False)
+    return before + b",".join((text % n).encode() for n in range(FIFTY // len(text))) + after
+
+
 def rows(row: bytes, count: int) -> bytes:
     return b"<worksheet><sheetData>" + row * count + b"</sheetData></worksheet>"
 
@@ -134,11 +145,26 @@ CASES: dict[str, dict[str, Callable[[], bytes]]] = {
         "as many records as may be": lambda: b"00:IFCSUM:MANIFEST:9:A:B'" + b"12:1'" * 299_000 + b"99:1'",
     },
     "json": {
-        "fifty megabytes": lambda: EVENTS + b'{"eventID":"1"},' * (FIFTY // 16) + b"{}]}",
+        "fifty megabytes": cargo,
+        "fifty megabytes, all wrong": lambda: cargo().replace(b'"S-1"', b'"S-1234567890"'),
+        "as many documents as may be": lambda: EVENTS + (b'{"eventID":"%s"},' % (b"x" * 980)) * 49_990 + b"{}]}",
+        "events of nothing": lambda: EVENTS + b'{"eventID":"1"},' * (FIFTY // 16) + b"{}]}",
+        "numbers": lambda: EVENTS + (b"[" + b"1000," * 140_000 + b"1],") * 70 + b"{}]}",
+        "objects": lambda: EVENTS + (b"[" + b"{}," * 30_000 + b"1],") * 60 + b" " * FIFTY + b"{}]}",
+        "texts of one character": lambda: EVENTS + (b"[" + b'"a",' * 140_000 + b"1],") * 70 + b"{}]}",
+        "one item": lambda: EVENTS + b"[" + b"1.000," * (FIFTY // 6) + b"{}]}",
+        "an open end": lambda: EVENTS + b'{"eventID":"' + b"x" * FIFTY,
+        "mistakes in one line": lambda: EVENTS + b'{"eventID":"' + "箱".encode() * (FIFTY // 3) + b'"}}',
+        "names": lambda: b"{" + b",".join(b'"%d":1' % n for n in range(4_000_000)) + b"}",
+        "names and lists": lambda: b'{"type":"LogisticsEvent"' + (b',"a":['  + b"1," * 40_000 + b"1]") * 600 + b"}",
         "deep": lambda: EVENTS + b"[" * 100_000,
         "deep in eight megabytes": lambda: b'{"a":' * 100_000,
+        "deep in fifty": lambda: EVENTS + (b"[" * 60 + b"]" * 60 + b",") * 33_000 + b" " * FIFTY + b"1]}",
         "one text": lambda: b'{"a":"' + b"x" * FIFTY + b'"}',
+        "escapes": lambda: EVENTS + b",".join([b'"%s"' % (b"\\u0041" * 500_000)] * 16) + b"]}",
         "one wide text": lambda: '{"messageType":"LogisticsEvent","a":"𠮷'.encode() + b"x" * 8_000_000 + b'"}',
+        "one wide text in an event": lambda: EVENTS + '"𠮷'.encode() + b"x" * 8_000_000 + b'"]}',
+        "wide texts": lambda: EVENTS + b",".join([b'"' + "𠮷".encode() + b"x" * 3_000_000 + b'"'] * 16) + b"]}",
         "one number": lambda: EVENTS + b"9" * 8_000_000 + b"]}",
         "documents of nothing": lambda: EVENTS + b"{}," * 99_000 + b"{}]}",
         "as many values as may be": lambda: EVENTS + b"{" + b",".join(b'"%d":[]' % n for n in range(90_000)) + b"}]}",
@@ -198,7 +224,15 @@ def measured(make: Callable[[], bytes]) -> dict[str, object]:
 
 def main() -> None:
     """Try every case of the formats that are named."""
-    for name in ("CEB816Message", "CEB311Message", "BAPLIE", "MOT-IFCSUM", "LogisticsEvent", "CEB311-Table"):
+    for name in (
+        "CEB816Message",
+        "CEB311Message",
+        "BAPLIE",
+        "MOT-IFCSUM",
+        "LogisticsEvent",
+        "CargoManifest",
+        "CEB311-Table",
+    ):
         CATALOGUE.schema(CATALOGUE.types[name], CATALOGUE.edition(CATALOGUE.types[name], ON))
     outcome(sample("CEB816Message.xml"))
     gc.collect()

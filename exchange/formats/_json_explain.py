@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from exchange.formats.json import Json, split_of
 from exchange.model import Finding
 
 NAME_LIMIT: Final = 64  # characters of a name that a pointer shows
+VALUE_LIMIT: Final = 1_000  # characters of a value; fewer are shown
 
 _FACETS: Final = {  # of jsonschema_rs -> our rule
     "minLength": "minLength",
@@ -42,9 +44,9 @@ _TYPES: Final[Mapping[str, Limit]] = {
 def explain(payload: bytes, file: Path, *, personal: frozenset[str]) -> list[Finding]:
     """List up to 50 findings, those inside of lists last. Raises Unreadable where the payload isn't JSON."""
     judge, labels = _loaded(file)
-    found = (fault for path, error in judge.errors(Json().open(payload).tree) for fault in _faults(error, path, labels))
+    errors = starmap(partial(_faults, labels), judge.errors(Json().open(payload).tree))  # keeps none: they are large
     distinct: dict[Fault, None] = {}
-    for fault in found:
+    for fault in chain.from_iterable(errors):
         distinct[fault] = None
         if len(distinct) == LIMIT:
             break
@@ -73,7 +75,7 @@ def _labels(schema: Any) -> Iterator[tuple[str, tuple[str, str]]]:
                         yield field, (zh, en)
 
 
-def _faults(error: Any, path: list[str | int], labels: Mapping[str, tuple[str, str]]) -> Iterator[Fault]:
+def _faults(labels: Mapping[str, tuple[str, str]], path: list[str | int], error: Any) -> Iterator[Fault]:
     kind = error.kind
     if kind.name == "required":
         yield _fault("required", [*path, kind.property], labels)
@@ -84,7 +86,13 @@ def _faults(error: Any, path: list[str | int], labels: Mapping[str, tuple[str, s
         rule, limit = _rule(kind)
         value = error.instance
         actual = len(value) if isinstance(value, str | list) else 0
-        text = value if isinstance(value, str) else "" if isinstance(value, dict | list) else json.dumps(value)
+        text = (
+            value[:VALUE_LIMIT]
+            if isinstance(value, str)
+            else ""
+            if isinstance(value, dict | list)
+            else json.dumps(value)
+        )
         yield _fault(rule, path, labels, value=text, limit=limit, actual=actual)
 
 

@@ -2,8 +2,8 @@
 
 The outline is the message as ``_json_parse`` gives it, but for its long lists: of these only the places of their items
 are kept, and whoever looks at them reads one item after the other. Each value is cut out of the bytes and goes through
-the guards of ``_json_parse``; what stands between values is read here, and nothing but the grammar of JSON passes. A cut
-in a wrong place is therefore an error of one of the two, never another reading.
+the guards of ``_json_parse``; what stands between values is read here, and nothing but the grammar of JSON passes. So a
+cut in a wrong place is an error of one of the two, never another reading.
 
 Lists are only cut up where objects alone are around them: an item is always held as a whole.
 """
@@ -22,11 +22,11 @@ from attrs import define, frozen
 from exchange.formats._json_parse import (
     BOM,
     LIMIT_DEPTH,
+    LIMIT_ITEM,
     LIMIT_MARKS,
     LIMIT_TREE,
     PIECE,
-    check,
-    crowded,
+    item_too_large,
     malformed_at,
     marks,
     no_object,
@@ -38,6 +38,7 @@ from exchange.formats._json_parse import (
 )
 
 SHORT: Final = 64 * 1024  # bytes of a list that is held like everything else
+LIMIT_ALL: Final = 10_000_000  # marks; see ``_json_parse``
 LIMIT_OPENINGS: Final = 2_000_000  # brackets and braces: each takes two or three microseconds to find and to read
 
 _WITHIN: Final = bytes(range(0x80, 0xC0))  # bytes of a character behind its first
@@ -65,6 +66,8 @@ def outline(payload: bytes) -> dict[str, Any]:
     """Read the one object that a message is. Raises Unreadable (SWX-1011, SWX-1014, SWX-1015)."""
     if payload.count(b"{") + payload.count(b"[") > LIMIT_OPENINGS:
         raise too_much(f"it has more than {LIMIT_OPENINGS} objects and lists", f"对象和数组超过 {LIMIT_OPENINGS} 个")
+    if marks(payload, 0, len(payload)) > LIMIT_ALL:
+        raise too_much(f"it has more than {LIMIT_ALL} values", f"值超过 {LIMIT_ALL} 个")
     refuse_charset(payload)
     walk = _Walk(payload)
     at = walk.blank(len(BOM) if payload.startswith(BOM) else 0)
@@ -141,19 +144,13 @@ class _Walk:
     def _value(self, start: int, depth: int) -> tuple[Any, int]:
         """Return a value that is held as a whole, and where it ends; it stands in so many objects and lists."""
         end = self._end(start)
-        if crowded(self.payload, start, end):
-            raise too_much(
-                f"one item of a list, or a text, is larger than {LIMIT_TREE} bytes or {LIMIT_MARKS} values",
-                f"数组的某一项或某个文本大于 {LIMIT_TREE} 字节或 {LIMIT_MARKS} 个值",
-            )
-        text = self.payload[start:end].decode()
+        if end - start > LIMIT_ITEM or marks(self.payload, start, end) > LIMIT_MARKS:
+            raise item_too_large()
         try:
-            value = value_of(text)
+            return value_of(self.payload[start:end], LIMIT_DEPTH - depth), end
         except JSONDecodeError as why:
             said = why.msg if why.msg != "Extra data" else "Expecting ',' delimiter"
-            raise self.wrong(said, start + len(text[: why.pos].encode())) from None
-        check(value, text, LIMIT_DEPTH - depth)
-        return value, end
+            raise self.wrong(said, start + len(why.doc[: why.pos].encode())) from None
 
     def _end(self, start: int) -> int:
         """Return where a value ends; the end of the payload, where it has none."""

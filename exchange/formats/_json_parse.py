@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from exchange.errors import Unreadable
 LIMIT_DEPTH: Final = 64
 LIMIT_TREE: Final = 8 * 1024 * 1024  # bytes; as text, and again as values, they take four times as much at worst
 LIMIT_MARKS: Final = 150_000  # brackets, braces, commas and colons; a value takes a hundred bytes at most for each
+LIMIT_ITEM: Final = 3 * 1024 * 1024  # bytes of one text; it takes twenty times as much to say what is wrong with it
 LIMIT_DIGITS: Final = 40  # characters of one number
 LARGEST: Final = 2**53 - 1
 BOM: Final = b"\xef\xbb\xbf"
@@ -28,12 +30,7 @@ PIECE: Final = 1 << 20  # bytes that are decoded at a time
 
 def large(payload: bytes) -> bool:
     """Tell whether a payload is too much to be held as values; see ``_json_outline``."""
-    return crowded(payload, 0, len(payload))
-
-
-def crowded(payload: bytes, start: int, end: int) -> bool:
-    """Tell whether what stands between two places is too much to be held as values."""
-    return end - start > LIMIT_TREE or marks(payload, start, end) > LIMIT_MARKS
+    return len(payload) > LIMIT_TREE or marks(payload, 0, len(payload)) > LIMIT_MARKS
 
 
 def marks(payload: bytes, start: int, end: int) -> int:
@@ -53,15 +50,15 @@ def parse(payload: bytes) -> dict[str, Any]:
 
 def parsed(payload: bytes) -> dict[str, Any]:
     """Parse what isn't large."""
+    if len(payload) > LIMIT_ITEM and any(len(text[0]) > LIMIT_ITEM for text in _TEXT.finditer(payload)):
+        raise item_too_large()
     refuse_charset(payload)
-    text = payload.removeprefix(BOM).decode()
     try:
-        value = value_of(text)
+        value = value_of(payload.removeprefix(BOM), LIMIT_DEPTH)
     except json.JSONDecodeError as why:
         raise malformed_at(why.msg, why.lineno, why.colno) from None
     if not isinstance(value, dict):
         raise no_object()
-    check(value, text, LIMIT_DEPTH)
     return value
 
 
@@ -81,20 +78,20 @@ def refuse_charset(payload: bytes) -> None:
             ) from None
 
 
-def value_of(text: str) -> Any:
-    """Parse one value. Raises JSONDecodeError; Unreadable for what two readers would read in two ways."""
+def value_of(raw: bytes, levels: int) -> Any:
+    """Parse one value, which may be nested in so many levels. Raises JSONDecodeError, Unreadable."""
+    text = raw.decode()
+    shape = raw.translate(_SHAPE)
+    unsure = _LONG in shape or b"0e" in shape or b"0E" in shape
     try:
-        return _DECODER.decode(text)
+        value = (_EXACT if unsure else _SURE).decode(text)
     except RecursionError:
         raise too_deep() from None
-
-
-def check(value: Any, text: str, levels: int) -> None:
-    """Refuse a value that is nested in more levels, or holds what is no text. Raises Unreadable."""
-    if text.count("{") + text.count("[") > levels and _deeper(value, levels):
+    if raw.count(b"{") + raw.count(b"[") > levels and _deeper(value, levels):
         raise too_deep()
-    if "\\u" in text:
+    if b"\\u" in raw:
         _refuse_no_text(value)
+    return value
 
 
 def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -123,7 +120,11 @@ def _constant(name: str) -> Any:
     raise _malformed(f"{name} is no JSON", f"{name} 不是合法的 JSON")
 
 
-_DECODER: Final = json.JSONDecoder(
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+\\?+(?:"|\Z)', re.DOTALL)
+_SHAPE: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG: Final = b"0" * 16  # a number without so many digits in a row, and without exponent, is one that can be held
+_SURE: Final = json.JSONDecoder(object_pairs_hook=object_of, parse_constant=_constant)
+_EXACT: Final = json.JSONDecoder(
     object_pairs_hook=object_of, parse_int=_whole, parse_float=_number, parse_constant=_constant
 )
 
@@ -175,6 +176,14 @@ def too_much(en: str, zh: str) -> Unreadable:
         f"the JSON goes beyond what is accepted: {en}; send simpler or smaller messages",
         f"JSON 超出限制：{zh}；请简化或拆分报文后重新发送",
         code="SWX-1015",
+    )
+
+
+def item_too_large() -> Unreadable:
+    """Return the error for what would have to be held as a whole, and is too large for that."""
+    return too_much(
+        f"one text, or one item of a list, is larger than {LIMIT_ITEM} bytes or {LIMIT_MARKS} values",
+        f"单个文本或数组的某一项大于 {LIMIT_ITEM} 字节或 {LIMIT_MARKS} 个值",
     )
 
 

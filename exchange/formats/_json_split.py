@@ -94,9 +94,8 @@ class Split:
         for error in self.rest.iter_errors(cut.out(tree, self.root, [])):
             yield error.instance_path, error
         for path, items, rules in cut.lists:
-            for number, item in enumerate(items):
-                for error in rules.iter_errors(item):
-                    yield [*path, number, *error.instance_path], error
+            for number in range(len(items)):
+                yield from _in_item(rules, items[number], [*path, number])
 
     def takes_out(self, steps: Sequence[str]) -> bool:
         """Tell whether the list at a place is judged item by item."""
@@ -104,6 +103,11 @@ class Split:
         for step in steps:
             place = place.below(step) if place else None
         return isinstance(place, Each)
+
+
+def _in_item(rules: Any, item: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    for error in rules.iter_errors(item):
+        yield [*path, *error.instance_path], error
 
 
 @frozen
@@ -129,9 +133,8 @@ def _refuse_long(value: Any, path: Path) -> None:
     elif isinstance(value, Items):
         at = "".join(f"/{step}" for step in path)[:64]
         raise too_much(
-            f"it is larger than {LIMIT_TREE} bytes or {LIMIT_MARKS} values, and the rules for {at} can't be judged item "
-            "by item",
-            f"大于 {LIMIT_TREE} 字节或 {LIMIT_MARKS} 个值，且 {at} 的规则无法逐项校验",
+            f"it is larger than {LIMIT_TREE} bytes or {LIMIT_MARKS} values, and {at} can't be judged item by item",
+            f"大于 {LIMIT_TREE} 字节或 {LIMIT_MARKS} 个值，且 {at} 无法逐项校验",
         )
 
 

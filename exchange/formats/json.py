@@ -1,6 +1,7 @@
 """JSON messages: one object in UTF-8, judged by a JSON Schema (draft 2020-12).
 
-Parsed by ``_json_parse``, or where they are large read as an ``_json_outline``, item by item. What a type is known by stands at the top of the object, under one of ``IDENTITIES``; the
+Parsed by ``_json_parse``; where they are large, read as an ``_json_outline``, and judged item by item by a schema that
+``_json_split`` has split. What a type is known by stands at the top of the object, under one of ``IDENTITIES``; the
 YAML says which: ``root: {namespace: /messageType, name: LogisticsEvent}``, where /messageType may be left out. All
 paths are JSON Pointers (RFC 6901): ``/sender``, ``/events``, and in a document ``/equipmentReference``. One that leads
 to a list stands for all the texts in it; ``=1`` is the text 1 itself, for messages that name no version.
