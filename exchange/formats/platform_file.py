@@ -228,7 +228,9 @@ class PlatformFile:
         errors: list[Finding] = []
         warnings: list[Finding] = []
         for fault in faults(parse(payload), load(file)):
-            (errors if fault.severity == "error" else warnings).append(fault.finding(personal))
+            found = errors if fault.severity == "error" else warnings
+            if len(found) < LIMIT:
+                found.append(fault.finding(personal))
             if len(errors) == LIMIT:
                 break
         return (errors + warnings)[:LIMIT]

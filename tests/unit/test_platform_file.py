@@ -226,6 +226,25 @@ def test_the_verdict_on_a_large_manifest_takes_a_second() -> None:
     assert time.process_time() - before < 3
 
 
+@pytest.mark.parametrize("record", ["12:'\r\n", "12:EXBL1'\r\n13:CNNGB'\r\n11:EXL::more'\r\n"])
+def test_what_is_wrong_with_every_record_of_a_large_file_is_found_in_seconds(record: str) -> None:
+    count = 100_000 // record.count("'")
+    payload = f"{HEAD}{record * count}99:1'".encode()
+    opened = CATALOGUE.open(payload)
+    type = CATALOGUE.types["MOT-IFCSUM"]
+    before = time.process_time()
+    schema = CATALOGUE.schema(type, CATALOGUE.edition(type, ON))
+    assert not schema.valid(opened)
+    assert len(schema.warnings(opened)) == (50 if "more" in record else 0)
+    assert len(CATALOGUE.explain(payload, type.name, "1996")) == 50
+    assert time.process_time() - before < 10
+
+
+def test_a_record_is_on_the_line_that_it_begins_on() -> None:
+    file = parse(b"00:IFCSUM'10:A\r\nB'\r\n\r\n11:C'99:4'\r\n")
+    assert [file.line(number) for number in range(4)] == [1, 1, 4, 4]
+
+
 # -- record tables --------------------------------------------------------------------------------------------------
 
 
