@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from exchange.model import Agreement
 from exchange.options import Strict
@@ -15,6 +16,12 @@ from exchange.yamlfile import suggest
 Names = Annotated[  # one may stand without brackets
     tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 ]
+
+
+def _ending(text: str) -> str:
+    if not re.fullmatch(r"\.[a-z0-9]{1,12}", text):
+        raise ValueError("an ending of a name is a dot and small letters, such as .pdf")
+    return text
 
 
 class AgreementRow(Strict):
@@ -29,6 +36,7 @@ class AgreementRow(Strict):
     contrl: Literal["as-asked", "always", "errors", "never"] = "as-asked"
     charset: Literal["", "utf-8", "gb18030", "big5", "iso8859-1"] = ""
     reply_to: str = ""
+    opaque: dict[Annotated[str, AfterValidator(_ending)], str] = Field(default_factory=dict)
     receipts: Literal["as-sent", "without-node", "unwrapped"] = "as-sent"
 
     def value(self) -> Agreement:

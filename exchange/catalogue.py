@@ -93,6 +93,8 @@ from exchange.formats import Answers, Edition, Format, Opened, Schema, TypeFile,
 from exchange.formats._containers import MOST, remarks
 from exchange.formats.edifact import Edifact, agreed
 from exchange.formats.json import Json
+from exchange.formats.opaque import FORMAT as OPAQUE
+from exchange.formats.opaque import Opaque
 from exchange.formats.platform_file import PlatformFile
 from exchange.formats.table import Table
 from exchange.formats.xml import Xml
@@ -143,6 +145,10 @@ class Catalogue:
         opened = (agreed(format, charset) if charset else format).open(payload)
         return evolve(opened, wrappers=around) if around else opened
 
+    def open_as(self, payload: bytes, type: MessageType, name: str) -> Opened:
+        """Parse a payload that somebody says is of a type, as intake would. Raises Unreadable."""
+        return Opaque(type.name, name).open(payload) if type.format == OPAQUE else self.open(payload)
+
     def identify(self, opened: Opened) -> MessageType:
         """Tell the type by root, marks and version. Raises Unidentified, which names what comes close."""
         key = opened.format.key(opened)
@@ -188,7 +194,8 @@ class Catalogue:
     ) -> list[Finding]:
         """List what an edition finds wrong with a payload, up to 50. Slow: see the function ``explain``."""
         spec: Spec = self.types[type].spec
-        payload, _ = opening.opened(payload)
+        if not isinstance(spec.format, Opaque):
+            payload, _ = opening.opened(payload)
         file = next(spec.folder / known.file for known in spec.file.editions if known.name == edition)
         unsigned = unsigned and spec.file.signature == "required"
         format = agreed(spec.format, charset)
@@ -354,6 +361,7 @@ def known_formats() -> dict[str, Format]:
     """Return every format, ours and third parties', in the order in which they are asked."""
     formats: dict[str, Format] = {"xml": Xml(), "json": Json(), "edifact": Edifact(), "platform_file": PlatformFile()}
     formats |= {name: plugins.load("formats", name)() for name in plugins.names("formats")}
+    formats[OPAQUE] = Opaque()
     formats["table"] = formats.pop("table", Table())  # last: CSV has no beginning of its own
     return formats
 

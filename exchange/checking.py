@@ -129,7 +129,7 @@ def _sample_mistakes(sample: Path, catalogue: Catalogue, on: date, unsure: set[s
 def _judged(sample: Path, catalogue: Catalogue, name: str, code: str, on: date) -> Iterator[str]:
     payload = sample.read_bytes()
     try:
-        opened = catalogue.open(payload)
+        opened = catalogue.open_as(payload, catalogue.types[name], sample.name)
         type = catalogue.identify(opened)
     except Rejected as why:
         if why.code != code:

@@ -11,6 +11,8 @@ from attrs import frozen
 from exchange import receipts
 from exchange.catalogue import Catalogue
 from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.formats import Opened
+from exchange.formats.opaque import Opaque, ending
 from exchange.instants import Instant, date_at
 from exchange.model import (
     Arrival,
@@ -89,7 +91,7 @@ def examine(
             raise Held(f"party {arrival.party} is on hold", f"接入方 {arrival.party} 已挂起", code="SWX-2060")
         owner = table.parties.get(arrival.party)
         charset = owner.agreement.charset if owner else ""
-        opened = catalogue.open(arrival.parcel.read(), charset)
+        opened = _opened(arrival.parcel, owner, charset, catalogue)
         type = catalogue.identify(opened)
         envelope = catalogue.read(opened, type)
         odd: list[Finding] = []
@@ -106,6 +108,13 @@ def examine(
     if lean and type.kind != "receipt" and (envelope.signed or not table.seals(type.name)):
         opened = None  # nobody will sign or split it
     return Examined(arrival, type, envelope, message, opened=opened)
+
+
+def _opened(parcel: Parcel, owner: Party | None, charset: str, catalogue: Catalogue) -> Opened:
+    """Open a payload; a file that is agreed on to be unread, by the ending of its name, is left as it is."""
+    if owner and owner.agreement.opaque and (type := owner.agreement.opaque.get(ending(parcel.name))):
+        return Opaque(type, parcel.name).open(parcel.read())
+    return catalogue.open(parcel.read(), charset)
 
 
 def _sender(arrival: Arrival, name: str, table: RoutingTable) -> Party:

@@ -28,6 +28,7 @@ class Agreement:
     reply_to: str = ""  # endpoint for receipts; empty = where the message came in
     contrl: str = "as-asked"  # always | errors | never | as-asked (0031): when its EDIFACT is answered with CONTRL
     charset: str = ""  # that its EDIFACT is written in, whatever it declares; empty = as declared
+    opaque: Mapping[str, str] = field(factory=dict, hash=False)  # ending of a file's name -> what it is, unread
     receipts: str = "as-sent"  # as-sent | without-node | unwrapped: how receipts that came in envelopes go to it
     trust: tuple[str, ...] = ()  # authorities that its certificates must chain to one of; empty = being registered does
     signers: tuple[str, ...] = ()  # subjects (RFC 4514) whose certificates by these count as registered

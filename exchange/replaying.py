@@ -62,7 +62,7 @@ class Judge:
 
         Raises Rejected where it isn't even known, and LookupError where the edition is for other versions.
         """
-        opened = self.catalogue.open(payload)
+        opened = self.catalogue.open_as(payload, self.type, "replayed")
         type = self.catalogue.identify(opened)
         envelope = self.catalogue.read(opened, type)
         edition = self.edition if type.name == self.type.name else None

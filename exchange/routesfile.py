@@ -284,6 +284,8 @@ class _Builder:
             problems += self._strange_ids(row)
             problems += self._unknown("signature profile", row.agreement.profiles, self._known.profiles)
             problems += self._unknown("signing key", [row.signing_key] * bool(row.signing_key), self._known.keys)
+            unread = [name for name, type in self._known.types.items() if type.format == "opaque"]
+            problems += self._unknown("opaque type", row.agreement.opaque.values(), unread)
             self._parties[row.code] = self._party(row, problems)
             self._nested += [(document, (*path, "endpoints", j), e, row.code) for j, e in enumerate(row.endpoints)]
             self.problems += [document.problem(path, text) for text in problems]

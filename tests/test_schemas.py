@@ -47,7 +47,7 @@ def named(samples: list[Sample]) -> list[Any]:
 @pytest.mark.parametrize("sample", named([sample for sample in SAMPLES if not sample.code]))
 def test_a_valid_sample_is_valid_and_nothing_but_warnings_is_said_of_it(sample: Sample) -> None:
     payload = sample.path.read_bytes()
-    opened = CATALOGUE.open(payload)
+    opened = CATALOGUE.open_as(payload, CATALOGUE.types[sample.type], sample.path.name)
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert CATALOGUE.valid(opened, type, on=ON)
@@ -64,7 +64,7 @@ def test_an_invalid_sample_fails_in_every_engine_with_the_code_in_its_name(sampl
             CATALOGUE.identify(CATALOGUE.open(payload))
         assert why.value.code == sample.code
         return
-    opened = CATALOGUE.open(payload)
+    opened = CATALOGUE.open_as(payload, CATALOGUE.types[sample.type], sample.path.name)
     type = CATALOGUE.identify(opened)
     assert type.name == sample.type
     assert not CATALOGUE.valid(opened, type, on=ON)

@@ -87,8 +87,9 @@ def verdict(payload: bytes, type_name: str, unsigned: bool) -> dict[str, Any]:
     types = types_of(installed())
     given: dict[str, Any] = {"type": type_name, "edition": "", "valid": False}
     try:
-        opened = types.open(payload)
-        type = named(types, type_name) if type_name else types.identify(opened)
+        told = named(types, type_name) if type_name else None
+        opened = types.open_as(payload, told, "") if told else types.open(payload)
+        type = told or types.identify(opened)
         opening.judge(opened.wrappers, lenient=type.kind == "receipt")
     except Rejected as why:
         return given | _told(why)

@@ -101,7 +101,7 @@ def added(source: Path, into: Path | None, main: str, name: str, row: Mapping[st
 
 
 def _valid(types: Catalogue, type: MessageType, edition: Edition, path: Path) -> bool:
-    return types.schema(type, edition).valid(types.open(path.read_bytes()))
+    return types.schema(type, edition).valid(types.open_as(path.read_bytes(), type, path.name))
 
 
 def _decides(type: MessageType) -> list[dict[str, Any]]:

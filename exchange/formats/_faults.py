@@ -35,6 +35,22 @@ _WORDS: Final[dict[str, tuple[str, str, str]]] = RULES | {
         "{what} says {limit}, but the file has {actual} records: check that it is complete and send it again",
         "{what} 写明 {limit}，文件实有 {actual} 条记录：请检查文件是否完整后重报",
     ),
+    # files that are carried as they are
+    "bytes": (
+        "SWX-1475",
+        "the file has {actual} bytes, and {limit} were agreed on: send less in one file",
+        "文件有 {actual} 字节，约定不超过 {limit} 字节：请分成较小的文件",
+    ),
+    "begins": (
+        "SWX-1476",
+        "the file doesn't begin with {limit}: it is of another kind, or damaged; send the right one as it is",
+        "文件不以 {limit} 开头：与文件名所示的类型不符，或已损坏；请重新发送原文件",
+    ),
+    "charset": (
+        "SWX-1477",
+        "the file is no text in {limit}: save it in one of them and send it again",
+        "文件不是 {limit} 编码的文本：请以该编码保存后重新发送",
+    ),
     # tables
     "column": (
         "SWX-1461",

@@ -18,7 +18,8 @@ from exchange.signing.profiles import PROFILES, Profiles
 
 HERE = Path(__file__).parent
 KNOWN = Known(
-    types={name: MessageType(name, "xml") for name in ("CEB311Message", "CEB411Message")},
+    types={name: MessageType(name, "xml") for name in ("CEB311Message", "CEB411Message")}
+    | {name: MessageType(name, "opaque") for name in ("BorderText", "BorderPDF")},
     fields={"CEB311Message": ["customsCode", "appType"], "CEB411Message": ["appType"]},
     profiles=Profiles([PROFILES["ceb-sm2"], PROFILES["rsa-sha256"]]),
     keys=["ent1", "platform"],

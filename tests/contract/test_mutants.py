@@ -31,7 +31,7 @@ CATALOGUE = load()
 MUTANTS = int(os.environ.get("MUTANTS", "2000"))
 ON = date(2026, 1, 1)
 AT = 1_795_320_000 * SECOND
-FORMATS = sorted({type.format for type in CATALOGUE.types.values()})
+FORMATS = sorted({type.format for type in CATALOGUE.types.values()} - {"opaque"})  # of which nobody reads a thing
 SAMPLES = {
     name: [s.path.read_bytes() for s in CATALOGUE.samples() if CATALOGUE.types[s.type].format == name]
     for name in FORMATS

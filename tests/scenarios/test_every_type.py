@@ -38,12 +38,14 @@ def routes(samples: list[Sample]) -> str:
     envelopes = [
         TYPES.read(opened, TYPES.identify(opened))
         for sample in samples
-        for opened in [TYPES.open(sample.path.read_bytes())]
+        for opened in [TYPES.open_as(sample.path.read_bytes(), TYPES.types[sample.type], sample.path.name)]
     ]
     senders = {envelope.sender for envelope in envelopes} - {""}
     receivers = {receiver for envelope in envelopes for receiver in envelope.receivers} - senders
+    unread = {sample.path.suffix: sample.type for sample in samples if TYPES.types[sample.type].format == "opaque"}
+    agreed = {"agreement": {"opaque": unread}}
     parties = [
-        {"code": code, "role": role, "ids": sorted(ids), "endpoints": [{"name": place, "kind": "memory"}]}
+        {"code": code, "role": role, "ids": sorted(ids), "endpoints": [{"name": place, "kind": "memory"}], **agreed}
         for code, role, ids, place in (
             ("ENT1", "enterprise", senders, "ent1-box"),
             ("FAR", "customs", receivers, "far-queue"),
