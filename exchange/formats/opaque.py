@@ -32,7 +32,7 @@ from exchange.formats import Opened, Place, Root, TypeFile, nothing_readable
 from exchange.formats._facts import Facts, Look, probe
 from exchange.formats._faults import Fault
 from exchange.model import Answer, Envelope, Finding
-from exchange.ports import Strict
+from exchange.options import Strict
 from exchange.yamlfile import read
 
 FORMAT: Final = "opaque"
