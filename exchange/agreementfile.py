@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from exchange.model import Agreement
+from exchange.agreement import Agreement
 from exchange.options import Strict
 from exchange.signing.trust import subject
 from exchange.yamlfile import suggest

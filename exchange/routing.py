@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from exchange.model import Agreement, Endpoint, Envelope, Party, Route
+from exchange.agreement import Agreement
+from exchange.model import Endpoint, Envelope, Party, Route
 from exchange.signing.profiles import PROFILES, Profiles
 from exchange.signing.trust import Authority, Terms
 

@@ -8,11 +8,12 @@ import pytest
 from attrs import evolve
 
 from exchange import catalogue
+from exchange.agreement import Agreement
 from exchange.errors import Invalid
 from exchange.formats import Opened
 from exchange.formats._edifact_text import decoded
 from exchange.intake import decide, examine
-from exchange.model import Agreement, Arrival, Context, Decision, Endpoint, Finding, Parcel, Party, Prior, Route
+from exchange.model import Arrival, Context, Decision, Endpoint, Finding, Parcel, Party, Prior, Route
 from exchange.routing import RoutingTable
 from tests.daemon import NOON
 

@@ -16,8 +16,9 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.agreement import Agreement
 from exchange.errors import Unreadable
-from exchange.model import Agreement, Party, Prior, Route
+from exchange.model import Party, Prior, Route
 from exchange.wrappers import Wrapped, opening
 from exchange.wrappers._codes import base64 as decode
 from exchange.wrappers.dxp import Dxp

@@ -182,8 +182,14 @@ async def test_a_signature_that_was_refused_is_found_as_the_journal_has_it(tmp_p
 
 
 def _sealed_apart() -> bytes:
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    return sealing.seal(inventory(1), "ecdsa-sha256")
+    """Sign in a thread, where there is no event loop yet."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return sealing.seal(inventory(1), "ecdsa-sha256")
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 async def test_what_a_step_made_of_a_message_is_told_as_transformed_and_not_as_changed(tmp_path: Path) -> None:

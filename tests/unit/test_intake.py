@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from adapters.folder import Folder
 from adapters.http_api import HttpApi
 from exchange import catalogue
+from exchange.agreement import Agreement
 from exchange.errors import BadSignature, Held, Invalid, UnknownParty
 from exchange.instants import SECOND, Instant
 from exchange.intake import Examined, decide, examine
-from exchange.model import Agreement, Arrival, Cause, Context, Decision, Endpoint, Parcel, Party, Prior, Route
+from exchange.model import Arrival, Cause, Context, Decision, Endpoint, Parcel, Party, Prior, Route
 from exchange.routing import RoutingTable
 from tests import pki, sealing
 from tests.daemon import NOON, SAMPLES, answer, inventory, order

@@ -12,10 +12,11 @@ import pytest
 from lxml import etree
 
 from exchange import catalogue
+from exchange.agreement import Agreement
 from exchange.errors import BadSignature, Held
 from exchange.instants import SECOND
 from exchange.intake import examine
-from exchange.model import Agreement, Arrival, Parcel, Party
+from exchange.model import Arrival, Parcel, Party
 from exchange.ports import Signature
 from exchange.routing import RoutingTable
 from exchange.signing import _api_seals, certificates, formats, revocation, trust

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from exchange.agreement import Agreement
 from exchange.catalogue import load
 from exchange.errors import Unidentified, Unreadable
 from exchange.formats.opaque import Opaque
 from exchange.formats.opaque import load as rules
 from exchange.intake import Examined, examine
-from exchange.model import Agreement, Arrival, Endpoint, Parcel, Party
+from exchange.model import Arrival, Endpoint, Parcel, Party
 from exchange.routing import RoutingTable
 
 TYPES = load()

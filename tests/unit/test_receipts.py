@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange import catalogue, receipts
+from exchange.agreement import Agreement
 from exchange.errors import Invalid, Rejected
 from exchange.model import (
-    Agreement,
     Answer,
     Arrival,
     Cause,

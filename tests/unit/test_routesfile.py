@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exchange import routesfile
+from exchange.agreement import Agreement
 from exchange.errors import ConfigurationError
-from exchange.model import Agreement, MessageType
+from exchange.model import MessageType
 from exchange.retry import Policy
 from exchange.routesfile import MARK, Known, bundle, unbundle
 from exchange.routing import RoutingTable

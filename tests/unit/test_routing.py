@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exchange.model import Agreement, Endpoint, Envelope, Party, Route
+from exchange.agreement import Agreement
+from exchange.model import Endpoint, Envelope, Party, Route
 from exchange.routing import RoutingTable, agrees, facts_of
 
 
