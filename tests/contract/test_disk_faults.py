@@ -174,7 +174,7 @@ def a_told_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     class Usage:
         free = 5 * MEBIBYTE
 
-    monkeypatch.setattr("exchange.service.shutil.disk_usage", lambda folder: Usage)
+    monkeypatch.setattr("exchange.chores.shutil.disk_usage", lambda folder: Usage)
 
     def falls(to: int) -> Callable[[], None]:
         return lambda: setattr(Usage, "free", to)

@@ -31,6 +31,7 @@ control: s.sock
 FAR: Final = """
 token: {{allow_software_keys: true, options: {{folder: {pki}}}}}
 signing:
+  dual_control: false
   api:
     port: {port}
     certificate: server.pem

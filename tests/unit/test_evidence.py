@@ -119,7 +119,7 @@ def test_a_link_that_the_log_was_told_of_later_is_one_that_the_chain_leads_to(el
 async def test_the_log_is_told_of_every_checkpoint_and_of_the_head_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exchange.service.CHECKPOINT", 2)
+    monkeypatch.setattr("exchange.chores.CHECKPOINT", 2)
     monkeypatch.setattr("exchange.signinglog.CHECKPOINT", 2)
     async with running(tmp_path, clock=Clock(sealing.now())) as house:
         for numbers, told in (((1,), [1]), ((2, 3, 4, 5), [2, 4, 5]), ((), [])):

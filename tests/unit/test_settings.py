@@ -155,7 +155,7 @@ token: {alow_software_keys: true}
             "trust: {a: {certificates: [x], crl: [{every_hours: 1}]}}\n",
             "switchd.yaml:1:38: trust.a.crl[0]: name either 'file' or 'url'",
         ),
-        ("trust: {a: {certificates: [x], overdue: hold}}\n", "trust.a.overdue: should be 'warn' or 'refuse'"),
+        ("trust: {a: {certificates: [x], overdue: refuse}}\n", "trust.a.overdue: should be 'warn' or 'hold'"),
         ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: should be a valid dictionary"),
     ],
 )

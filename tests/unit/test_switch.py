@@ -15,7 +15,7 @@ import pytest
 
 from exchange.errors import Busy, Permanent, StoreError, TooLarge
 from exchange.model import Parcel, Spool
-from exchange.service import FULL
+from exchange.chores import FULL
 from tests.daemon import PERSONAL, ROUTES, order, padded, running, switchd_yaml
 
 MEBIBYTE = 1024 * 1024
