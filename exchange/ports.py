@@ -343,6 +343,14 @@ class Token(Learner, Protocol):
     def window(self) -> int:
         """How many jobs it can work on at once; more only wait in it."""
 
+    @property
+    def batch(self) -> int:
+        """How many jobs are best given to it together: they are answered together."""
+
+    @property
+    def ahead(self) -> int:
+        """How much may wait for it while others are decided; little, where it signs in the switch's own time."""
+
     async def open(self) -> None:
         """Make ready, as far as that can be done now. Raises ConfigurationError."""
 

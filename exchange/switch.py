@@ -157,6 +157,7 @@ class Switch:
         await self.patiently(self._sort_suspects)
         while True:
             await self._wake.wait()
+            await self.signing.room()
             batch = self._next_batch()
             if not batch:
                 self._wake.clear()

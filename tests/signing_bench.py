@@ -74,7 +74,7 @@ class Lockable:
 
     def __init__(self, token: Token) -> None:
         self._token = token
-        self.window = token.window
+        self.window, self.batch, self.ahead = token.window, token.batch, token.ahead
         self.open, self.close, self.certificate = token.open, token.close, token.certificate
         self.why: ExchangeError | None = None
         self.locked: set[str] = set()  # keys

@@ -15,7 +15,7 @@ from exchange.signing._device_link import Link
 from exchange.signing.latency import percentiles
 from exchange.tokens.device import DeviceFault, DeviceSettings
 
-DEEP: Final = 2  # jobs in flight for each session: one at work, one ready
+DEEP: Final = 4  # jobs in flight for each session: one at work, the others ready when the switch is busy elsewhere
 LONGEST: Final = 30.0  # seconds between attempts to open a device
 STEADY: Final = 30.0  # seconds that a device must stay up to be opened again at once
 REMEMBERED: Final = 1000  # signatures whose times are shown to people

@@ -116,10 +116,21 @@ class Devices:
 
     # -- signing -------------------------------------------------------------------------------------------------
 
+    ahead = 2_000
+
     @property
     def window(self) -> int:
         """How many jobs the devices that are up can be given; one where none is: whoever asks hears so."""
-        return max(1, sum(int(m.settings.sessions * DEEP) for m in self.members.values() if m.state == "UP"))
+        return max(1, DEEP * self._sessions)
+
+    @property
+    def batch(self) -> int:
+        """Few: those that are answered together wait for the slowest of them."""
+        return max(1, self._sessions // 2)
+
+    @property
+    def _sessions(self) -> int:
+        return sum(m.settings.sessions for m in self.members.values() if m.state == "UP")
 
     async def sign(self, jobs: Sequence[Job]) -> Sequence[Signature | Exception]:
         """Sign every job; the answers are in the order of the jobs."""
@@ -198,9 +209,12 @@ class Devices:
     async def _room(self, seconds: float | None) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        if seconds is None:
+            return await turn
         await asyncio.wait([turn], timeout=seconds)
         if not turn.done():
             turn.cancel()
+        return None
 
     def _let_in(self, everybody: bool = False) -> None:
         """Wake whoever has waited longest; or all, when a device has come or gone."""

@@ -103,7 +103,7 @@ class Remote:
 
     def __init__(self, settings: RemoteSettings) -> None:
         self._settings = settings
-        self.window = settings.window
+        self.window, self.batch, self.ahead = settings.window, MOST, 2_000
         self._links: list[Link] = []
         self._waiting: deque[_Asked] = deque()
         self._tasks: set[asyncio.Task[None]] = set()

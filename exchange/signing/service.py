@@ -24,7 +24,6 @@ from exchange.signing.queue import Item, Lane, Queue
 from exchange.signing.sealing import Choose, Seal, Sealed, seal
 from exchange.signinglog import Operation
 
-CHUNK: Final = 32  # seals that are prepared together
 PARSED_BYTES: Final = 4 * 1024 * 1024  # of documents that wait parsed (in ten times the room); others are parsed again
 PAUSE_SECONDS: Final = 2.0  # until a lane is tried again that the token couldn't sign for
 Record = Callable[[Sequence[Operation]], Awaitable[Any]]
@@ -59,6 +58,7 @@ class SigningService:
     queue: Queue[Work] = field(factory=Queue)
     _tasks: set[asyncio.Task[None]] = field(factory=set)
     _pumping: bool = False
+    _moved: asyncio.Event = field(factory=asyncio.Event)
     _parsed_bytes: int = 0
 
     def submit(self, work: Work) -> None:
@@ -69,6 +69,12 @@ class SigningService:
         self._parsed_bytes += work.parsed_bytes
         self.queue.put(work.party, work.seals[0].key, work, since=monotonic(), express=work.express)
         self._pump_soon()
+
+    async def room(self) -> None:
+        """Wait while more is in the queue than the token likes; not for one that can't sign, for others go on."""
+        while self.queue.waiting >= self.token.ahead and not self.troubles:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def stop(self) -> None:
         """Sign nothing more; what was submitted isn't called back."""
@@ -102,7 +108,8 @@ class SigningService:
     def _pump(self) -> None:
         """Hand the token as much as it can work on."""
         self._pumping = False
-        while (room := self.token.window - self.queue.taken) > 0 and (batch := self.queue.take(min(CHUNK, room))):
+        most = self.token.batch
+        while (room := self.token.window - self.queue.taken) > 0 and (batch := self.queue.take(min(most, room))):
             task = asyncio.get_running_loop().create_task(self._sign(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -120,6 +127,7 @@ class SigningService:
             count = len(item.what.seals)
             self._settle(item, results[:count], failed)
             results = results[count:]
+        self._moved.set()
         self._pump_soon()
         if failed:
             await self._record(failed)

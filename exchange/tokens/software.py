@@ -65,7 +65,7 @@ class Software:
     """Signs with keys from files: for tests, and where the parties agreed to do without a device."""
 
     Settings = KeyFiles
-    window = 64  # one core signs: what is taken out of the queue at once
+    window, batch, ahead = 64, 32, 64  # it signs in the switch's own time: whoever ran ahead would only fill memory
 
     def __init__(self, settings: KeyFiles) -> None:
         self._settings = settings

@@ -106,8 +106,8 @@ async def test_the_messages_of_a_party_leave_in_the_order_in_which_they_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path) as house:
-        monkeypatch.setattr(service, "CHUNK", 1)
         token: Any = house.switch.signing.token
+        monkeypatch.setattr(token, "batch", 1)
         sign, number = token.sign, 0
 
         async def later_ones_first(jobs: Sequence[Job]) -> Any:

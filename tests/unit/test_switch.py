@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from exchange.chores import FULL
 from exchange.errors import Busy, Permanent, StoreError, TooLarge
 from exchange.model import Parcel, Spool
-from exchange.chores import FULL
 from tests.daemon import PERSONAL, ROUTES, order, padded, running, switchd_yaml
 
 MEBIBYTE = 1024 * 1024
