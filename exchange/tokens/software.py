@@ -65,7 +65,7 @@ class Software:
     """Signs with keys from files: for tests, and where the parties agreed to do without a device."""
 
     Settings = KeyFiles
-    window, batch, ahead = 64, 32, 64  # it signs in the switch's own time: whoever ran ahead would only fill memory
+    window, batch, ahead = 64, 64, 1  # it signs in the switch's own time: whoever ran ahead would only fill memory
 
     def __init__(self, settings: KeyFiles) -> None:
         self._settings = settings
