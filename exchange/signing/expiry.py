@@ -19,7 +19,7 @@ from exchange.signing import certificates
 
 DAY: Final = 86_400 * SECOND
 THRESHOLDS: Final = (0, 1, 7, 14, 30, 60)  # days
-_TODO: Final[Mapping[str, tuple[str, str, str]]] = {
+_CURES: Final[Mapping[str, tuple[str, str, str]]] = {
     "party": (
         "SWX-4106",
         "ask {owner} for the new certificate and add it to the party's row in routes.yaml",
@@ -41,7 +41,7 @@ _TODO: Final[Mapping[str, tuple[str, str, str]]] = {
         "请取得签发机构 {owner} 的下一份吊销列表：switchctl trust crl import 文件，或 crl fetch",
     ),
 }
-KINDS: Final = tuple(_TODO)
+KINDS: Final = tuple(_CURES)
 
 
 @frozen
@@ -86,7 +86,7 @@ def due(
 
 def warning(one: Expiring, at: Instant) -> dict[str, Any]:
     """Return the fields of a log line that says what ends, when, and who must do what."""
-    code, en, zh = _TODO[one.kind]
+    code, en, zh = _CURES[one.kind]
     return {
         "kind": one.kind,
         "owner": one.owner,
