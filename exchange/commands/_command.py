@@ -126,3 +126,6 @@ def ids(what: str, zh: str) -> Callable[[Function], Function]:
 
 reason = click.option("--reason", required=True, help="why; the journal keeps it · 变更理由，记入日志账")
 yes = click.option("--yes", is_flag=True, help="ask nothing, for scripts · 不再确认，供脚本使用")
+limit = click.option(
+    "--limit", default=50, type=click.IntRange(1, 10_000), show_default=True, help="at most · 最多条数"
+)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from exchange.commands._command import Noun, reason
+from exchange.commands._command import Noun, limit, reason
 from exchange.commands._daemon import ask
 from exchange.commands._output import Column, document, facts, put, say, table
 
@@ -63,7 +63,7 @@ def submit(kind: str, subject: str, reason: str) -> None:
     examples=("switchctl change list", "switchctl change list --state submitted --json"),
 )
 @click.option("--state", type=click.Choice(STATES), default=None, help="in this state · 处于该状态")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="at most · 最多条数")
+@limit
 def list_(state: str | None, limit: int) -> None:
     """List changes, newest first: who asked for what, and who decided."""
     rows = ask("change.list", state=state or "", limit=limit)

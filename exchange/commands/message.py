@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from exchange.commands._command import Noun, ids, language, pick, reason, yes
+from exchange.commands._command import Noun, ids, language, limit, pick, reason, yes
 from exchange.commands._daemon import ask, confirm, read_ids
 from exchange.commands._output import Column, cell, facts, put, say, table
 
@@ -48,9 +48,6 @@ JOURNAL: Final[tuple[Column, ...]] = (
     ("what", "what", "说明"),
 )
 ids_only = click.option("--ids", "ids_only", is_flag=True, help="print ids only, one a line · 只输出编号，每行一个")
-limit = click.option(
-    "--limit", default=50, type=click.IntRange(1, 10_000), show_default=True, help="at most · 最多条数"
-)
 
 
 @click.group(

@@ -6,10 +6,10 @@ from typing import Final
 
 import click
 
-from exchange.commands._command import Noun
+from exchange.commands._command import Noun, limit
 from exchange.commands._daemon import ask
 from exchange.commands._output import Column, cell, put, table
-from exchange.commands.message import LIST, limit
+from exchange.commands.message import LIST
 
 COLUMNS: Final[tuple[Column, ...]] = (
     *LIST[:6],

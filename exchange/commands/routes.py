@@ -9,10 +9,9 @@ from typing import Any, BinaryIO, Final
 import click
 
 from exchange.commands import _output
-from exchange.commands._command import Noun, language, pick, reason
+from exchange.commands._command import Noun, language, limit, pick, reason
 from exchange.commands._daemon import ask
 from exchange.commands._output import Column, cell, facts, finish, put, say, table
-from exchange.commands.message import limit
 from exchange.commands.party import read_rows
 from exchange.commands.validate import FINDINGS
 from exchange.errors import ConfigurationError

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from exchange.commands._command import Noun, pick
+from exchange.commands._command import Noun, limit, pick
 from exchange.commands._daemon import ask
 from exchange.commands._output import Column, facts, finish, put, say, table
 
@@ -96,7 +96,7 @@ def queue() -> None:
 @click.option("--device", default="", help="by this device · 该设备的")
 @click.option("--failed", is_flag=True, help="only what couldn't be signed · 仅失败的")
 @click.option("--before", default=0, type=click.IntRange(0), help="rows before this number · 该序号之前的")
-@click.option("--limit", default=50, type=click.IntRange(1, 10_000), show_default=True, help="at most · 最多条数")
+@limit
 @click.pass_context
 def log(context: click.Context, /, **filters: Any) -> None:
     """List rows of the signing log, newest first."""

@@ -9,18 +9,15 @@ from hashlib import sha256
 from typing import Any, Final
 
 from attrs import frozen
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from lxml import etree
 
 from exchange.errors import BadSignature, ConfigurationError, ExchangeError, TokenError, Unreadable
 from exchange.instants import Instant
-from exchange.signing import canonical, certificates, formats, xmldsig
+from exchange.signing import canonical, certificates, formats, trust, xmldsig
 from exchange.signing.contract import Verified
 from exchange.signing.faults import STRANGER, bad
 from exchange.signing.profiles import PROFILES, Profile
 from exchange.signing.splice import splice
-from exchange.tokens import sm2
 
 _DS: Final = "{http://www.w3.org/2000/09/xmldsig#}"
 _BEGIN: Final = re.compile(rb'<ds:Signature xmlns:ds="http://www\.w3\.org/2000/09/xmldsig#"><ds:SignedInfo>')
@@ -34,35 +31,11 @@ class Pins:
     certificates: Sequence[bytes] = ()  # DER: signers, or authorities that issued theirs
 
     def trust(self, signer: bytes) -> bool:
-        """Tell whether a signer's certificate is one of these, or issued by one."""
-        return any(signer == known or _issued(signer, known) for known in self.certificates)
-
-
-def _issued(der: bytes, authority: bytes) -> bool:
-    one, issuer = x509.load_der_x509_certificate(der), x509.load_der_x509_certificate(authority)
-    if one.issuer != issuer.subject or not _may_issue(issuer):
-        return False
-    try:
-        one.verify_directly_issued_by(issuer)
-    except UnsupportedAlgorithm:
-        return _issued_sm2(one, authority)
-    except (InvalidSignature, ValueError, TypeError):
-        return False
-    return True
-
-
-def _may_issue(issuer: x509.Certificate) -> bool:
-    try:
-        return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-
-
-def _issued_sm2(one: x509.Certificate, authority: bytes) -> bool:
-    try:
-        return sm2.PublicKey.from_certificate(authority).verify(one.signature, one.tbs_certificate_bytes)
-    except (ValueError, ExchangeError):
-        return False
+        """Tell whether a signer's certificate is one of these, was issued by one, or chains to a root among them."""
+        try:
+            return signer in self.certificates or trust.vouched(signer, self.certificates)
+        except TokenError:  # this system has no SM2
+            return False
 
 
 @frozen

@@ -10,7 +10,6 @@ out of the bytes and decoded when somebody looks at them: a large file isn't hel
 
 from __future__ import annotations
 
-import codecs
 import re
 from array import array
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import Final
 from attrs import frozen
 
 from exchange.errors import Unreadable
+from exchange.formats._charsets import is_text
 
 LIMIT_RECORDS: Final = 300_000
 LIMIT_RELEASES: Final = 1_000_000
@@ -28,7 +28,6 @@ LIMIT_FIELDS: Final = 1_000  # of one record
 BOM: Final = b"\xef\xbb\xbf"
 TRAILER: Final = "99"
 
-_CHUNK: Final = 1 << 20  # bytes that are decoded at a time to find the charset
 _RELEASED_RECORD = re.compile(rb"((?:[^?']++|\?.)*+)'", re.DOTALL)
 _RELEASED_FIELD = re.compile(r"((?:[^?:]++|\?.)*+):", re.DOTALL)
 _RELEASE = re.compile(r"\?(.)", re.DOTALL)
@@ -112,26 +111,15 @@ def charset_of(payload: bytes) -> str:
     """
     if payload.isascii():
         return "utf-8"
-    if (payload.startswith(BOM) or _LONG_SEQUENCE.search(payload)) and _is(payload, "utf-8"):
+    if (payload.startswith(BOM) or _LONG_SEQUENCE.search(payload)) and is_text(payload, "utf-8"):
         return "utf-8"
-    if _is(payload, "gb18030"):
+    if is_text(payload, "gb18030"):
         return "gb18030"
     raise Unreadable(
         "the charset is wrong: the bytes are neither UTF-8 nor GB18030; write the file in one of them, send it again",
         "字符集错误：既不是 UTF-8 也不是 GB18030；请用其中之一生成文件后重新发送",
         code="SWX-1014",
     )
-
-
-def _is(payload: bytes, charset: str) -> bool:
-    decoder = codecs.getincrementaldecoder(charset)()
-    try:
-        for start in range(0, len(payload), _CHUNK):
-            decoder.decode(payload[start : start + _CHUNK])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _cut(en: str, zh: str) -> Unreadable:

@@ -17,7 +17,6 @@ The schema is a few rules in YAML, each of which may be left out::
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -29,6 +28,7 @@ from pydantic import BeforeValidator, PositiveInt, ValidationError
 
 from exchange.errors import ConfigurationError
 from exchange.formats import Opened, Place, Root, TypeFile, nothing_readable
+from exchange.formats._charsets import is_text
 from exchange.formats._facts import Facts, Look, probe
 from exchange.formats._faults import Fault
 from exchange.model import Answer, Envelope, Finding
@@ -39,7 +39,6 @@ FORMAT: Final = "opaque"
 DIGEST: Final = 32  # hexadecimal digits of the content that serve as an id
 
 _PATH = re.compile(r"name|#|=\S+")
-_PIECE: Final = 1 << 20  # bytes that are decoded at a time
 
 
 class Rules(Strict):
@@ -57,7 +56,7 @@ class Rules(Strict):
             yield Fault("bytes", "/", "file", limit=str(self.most_bytes), actual=len(payload))
         if not payload.startswith(self.begins.encode()):
             yield Fault("begins", "/", "file", limit=self.begins)
-        if self.charset and not any(_is(payload, charset) for charset in self.charset):
+        if self.charset and not any(is_text(payload, charset) for charset in self.charset):
             yield Fault("charset", "/", "file", limit=(" or ".join(self.charset), "或".join(self.charset)))
 
 
@@ -72,17 +71,6 @@ def load(file: Path) -> Rules:
         raise ValueError("; ".join(why.problems)) from None
     except ValidationError as why:
         raise ValueError("; ".join(document.problems(why, Rules))) from None
-
-
-def _is(payload: bytes, charset: str) -> bool:
-    decoder = codecs.getincrementaldecoder(charset)()
-    try:
-        for start in range(0, len(payload), _PIECE):
-            decoder.decode(payload[start : start + _PIECE])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _compiled(path: str) -> Look:

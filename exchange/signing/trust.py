@@ -188,6 +188,19 @@ def _broken(chain: Chain) -> Fault | None:
     return None
 
 
+def vouched(der: bytes, authorities: Iterable[bytes]) -> bool:
+    """Tell whether one of these issued a certificate, or it chains to a root among them; instants aside.
+
+    Raises TokenError where the chain is SM2 and this system has none.
+    """
+    try:
+        signer, pool = link(der), Pool(authorities)
+    except ConfigurationError:
+        return False
+    issuers = (one for one in pool.links if one.subject == signer.issuer)
+    return any(_strange(signer, one, "key_cert_sign") is None for one in issuers) or bool(pool.chains(der)[0])
+
+
 # -- authorities -------------------------------------------------------------------------------------------------
 
 

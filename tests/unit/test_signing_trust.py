@@ -327,3 +327,20 @@ def test_an_overdue_list_warns_or_refuses_as_it_is_set_and_revokes_all_the_same(
 def test_a_file_may_hold_several_lists_in_pem(tmp_path: Path) -> None:
     body = b"".join((chains.shared() / world / "second.crl").read_bytes() for world in chains.WORLDS)
     assert [len(one.revoked) for one in revocation.from_file(body)] == [1, 1, 1]
+
+
+# -- without an agreement ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", chains.WORLDS)
+def test_whoever_issued_it_or_has_the_whole_chain_vouches_for_a_certificate(world: str) -> None:
+    leaf, middle, root = (chains.der(world, name) for name in ("leaf", "middle", "root"))
+    assert trust.vouched(leaf, [middle])
+    assert trust.vouched(leaf, [root, middle])
+    assert trust.vouched(middle, [root])
+    assert not trust.vouched(leaf, [root]), "who stands between them isn't known"
+    assert not trust.vouched(leaf, [])
+    assert not trust.vouched(root, [leaf]), "it is no authority"
+    other = next(name for name in chains.WORLDS if name != world)
+    assert not trust.vouched(leaf, [chains.der(other, "root"), chains.der(other, "middle")])
+    assert not trust.vouched(b"nothing", [root])
