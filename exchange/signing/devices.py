@@ -36,9 +36,9 @@ from exchange.errors import ConfigurationError, ExchangeError, NotFound, Refused
 from exchange.ports import SM2_ID, Job, Signature
 from exchange.register import KeyVersion
 from exchange.signing import certificates
-from exchange.signing._device_keys import DevicesSettings, Keys
 from exchange.signing._device_link import Link
 from exchange.signing._members import DEEP, Member
+from exchange.signing._token_keys import DevicesSettings, Keys, unfit
 from exchange.signing.certificates import Certificate
 from exchange.tokens.device import FATAL_CONFIG, FATAL_KEY, REQUEST, RETRY_OTHER, DeviceFault
 
@@ -138,10 +138,7 @@ class Devices:
 
     async def _sign(self, job: Job) -> Signature | Exception:
         try:
-            certificate = self._keys.certificate(job.key)
-            if job.algorithm not in certificates.ALGORITHMS or not certificates.fits(certificate, job.algorithm):
-                raise _unfit(job, f"the certificate's key can't sign {job.algorithm}")
-            return await self._signed(job, certificate)
+            return await self._signed(job, self._keys.fitting(job))
         except ExchangeError as why:  # one job's failure is no failure of the batch
             return why
 
@@ -179,7 +176,7 @@ class Devices:
     def _blame(self, member: Member, key: str, fault: DeviceFault, job: Job) -> None:
         """Note what a fault means for others: nothing, for the key on this device, or for the device."""
         if fault.kind == REQUEST:
-            raise _unfit(job, fault.text)
+            raise unfit(job, fault.text)
         if fault.kind == FATAL_KEY:
             self._set_aside(member, key, fault)
         if fault.kind == FATAL_CONFIG:
@@ -376,11 +373,3 @@ class Devices:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _unfit(job: Job, why: str) -> TokenError:
-    return TokenError(
-        f"key {job.key!r} can't sign {job.algorithm!r}: {why}",
-        f"密钥 {job.key!r} 不能用于 {job.algorithm!r} 签名：{why}",
-        code="SWX-5020",
-    )

@@ -26,7 +26,6 @@ import ssl
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from time import perf_counter
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -38,13 +37,16 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from exchange.errors import ConfigurationError, ExchangeError, TokenError
 from exchange.options import Location, Strict
 from exchange.ports import SM2_ID, Job, Signature
-from exchange.register import KeyVersion, learn
+from exchange.register import KeyVersion
 from exchange.signing import certificates
 from exchange.signing._api_requests import MOST
 from exchange.signing._remote_link import FAULTS, Link
+from exchange.signing._token_keys import KeyPlaces, Keys
 from exchange.signing.certificates import Certificate
+from exchange.signing.soon import Soon
 
 PATH: Final = "/v1/signatures"
+THERE: Final = "remote"  # the place of every key
 FINAL: Final = frozenset(("SWX-5010", "SWX-5020"))  # what the other switch says that no third one would mend
 
 
@@ -107,9 +109,10 @@ class Remote:
         self._links: list[Link] = []
         self._waiting: deque[_Asked] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pumping = False
-        self._certificate = cache(self._read)
-        self._learned: dict[str, KeyVersion] = {}
+        self._pump_soon = Soon(self._pump)  # gathers what is asked for in one turn of the loop
+        rows = settings.keys.items()
+        places = {key: KeyPlaces(certificate=row.certificate, at={THERE: row.name or key}) for key, row in rows}
+        self._keys = Keys(places, (THERE,))
 
     async def open(self) -> None:
         """Read the files that TLS needs; connections are made when they are needed. Raises ConfigurationError."""
@@ -132,32 +135,15 @@ class Remote:
 
     def certificate(self, key: str) -> bytes:
         """Return the DER certificate of *key*. Raises TokenError, ConfigurationError."""
-        return self._certificate(key).der
+        return self._keys.certificate(key).der
 
     def learn(self, keys: Iterable[KeyVersion]) -> None:
         """See ``register.Learner``; a version's place, ``remote``, is its name there, which is its id unless said."""
-        learn(self._learned, keys)
-        self._certificate.cache_clear()
+        self._keys.learn(keys)
 
     def names(self) -> Sequence[str]:
-        """Return the names of the keys that the settings name."""
-        return sorted(self._settings.keys)
-
-    def _read(self, key: str) -> Certificate:
-        if key in self._learned:
-            return certificates.read(self._learned[key].certificate)
-        known = self._settings.keys.get(key)
-        if known is None:
-            raise TokenError(
-                f"no key {key!r}: name it and its certificate in the settings of the token",
-                f"没有密钥 {key!r}：请在密码设备配置中登记其名称和证书",
-                code="SWX-5010",
-            )
-        try:
-            (der, *_) = certificates.from_file(known.certificate.read_bytes())
-        except OSError as why:
-            raise ConfigurationError([f"{known.certificate}: {why.strerror}"]) from why
-        return certificates.read(der)
+        """See ``register.Learner``."""
+        return self._keys.names()
 
     # -- signing -------------------------------------------------------------------------------------------------
 
@@ -167,13 +153,7 @@ class Remote:
 
     async def _sign(self, job: Job) -> Signature | Exception:
         try:
-            certificate = self._certificate(job.key)
-            if job.algorithm not in certificates.ALGORITHMS or not certificates.fits(certificate, job.algorithm):
-                raise TokenError(
-                    f"key {job.key!r} can't sign {job.algorithm!r}: the certificate's key is of another kind",
-                    f"密钥 {job.key!r} 不能用于 {job.algorithm!r} 签名：证书的密钥类型不符",
-                    code="SWX-5020",
-                )
+            certificate = self._keys.fitting(job)
         except ExchangeError as why:  # one job's failure is no failure of the batch
             return why
         asked = _Asked(job, certificate, asyncio.get_running_loop().create_future())
@@ -181,14 +161,7 @@ class Remote:
         self._pump_soon()
         return await asked.answer
 
-    def _pump_soon(self) -> None:
-        """Gather what is asked for in this turn of the loop."""
-        if not self._pumping:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
-
     def _pump(self) -> None:
-        self._pumping = False
         while self._waiting and len(self._tasks) < self._settings.requests:
             batch = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
             task = asyncio.get_running_loop().create_task(self._send(batch))
@@ -230,8 +203,7 @@ class Remote:
         return []
 
     def _item(self, number: int, job: Job) -> dict[str, str]:
-        learned = self._learned.get(job.key)
-        name = (learned.places.get("remote") if learned else self._settings.keys[job.key].name) or job.key
+        name = self._keys.at(job.key).get(THERE, job.key)
         more = {"sm2_id": b64encode(job.sm2_id).decode()} if job.sm2_id != SM2_ID else {}
         data = b64encode(job.data).decode()
         return {"id": str(number), "key": name, "algorithm": job.algorithm, "data": data, **more}

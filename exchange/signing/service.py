@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from time import monotonic
 from typing import Any, Final
 
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from exchange.errors import TokenError
 from exchange.instants import Instant
 from exchange.ports import Token
 from exchange.signing.queue import Item, Lane, Queue
 from exchange.signing.sealing import Choose, Seal, Sealed, seal
+from exchange.signing.soon import Soon
 from exchange.signinglog import Operation
 
 PARSED_BYTES: Final = 4 * 1024 * 1024  # of documents that wait parsed (in ten times the room); others are parsed again
@@ -57,7 +58,7 @@ class SigningService:
     troubles: dict[str, TokenError] = field(factory=dict)  # key -> why the token couldn't sign with it just now
     queue: Queue[Work] = field(factory=Queue)
     _tasks: set[asyncio.Task[None]] = field(factory=set)
-    _pumping: bool = False
+    _pump_soon: Soon = field(init=False, default=Factory(lambda self: Soon(self._pump), takes_self=True))
     _moved: asyncio.Event = field(factory=asyncio.Event)
     _parsed_bytes: int = 0
 
@@ -100,14 +101,8 @@ class SigningService:
 
     # -- the pump ------------------------------------------------------------------------------------------------
 
-    def _pump_soon(self) -> None:
-        if not self._pumping:
-            self._pumping = True
-            asyncio.get_running_loop().call_soon(self._pump)
-
     def _pump(self) -> None:
         """Hand the token as much as it can work on."""
-        self._pumping = False
         most = self.token.batch
         while (room := self.token.window - self.queue.taken) > 0 and (batch := self.queue.take(min(most, room))):
             task = asyncio.get_running_loop().create_task(self._sign(batch))

@@ -17,7 +17,7 @@ from exchange.instants import SECOND
 from exchange.lifecycle import replay
 from exchange.register import HELD, KeyVersion, Proposal, learn
 from exchange.signing import certificates
-from exchange.signing._device_keys import Keys
+from exchange.signing._token_keys import Keys
 from exchange.signing.changes import KINDS, canonical, decided, effect, in_force, proposed
 from exchange.signing.keyring import KEY, Keyring
 from tests import pki

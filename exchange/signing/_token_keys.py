@@ -1,4 +1,4 @@
-"""Which devices there are and which keys are on them: what the settings say, and what was learned since."""
+"""The keys of a token whose keys are elsewhere: what the settings say, and what was learned since."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from exchange import plugins
 from exchange.errors import ConfigurationError, TokenError
 from exchange.options import Location, Strict
+from exchange.ports import Job
 from exchange.register import KeyVersion, learn
 from exchange.signing import certificates
 from exchange.signing.certificates import Certificate
@@ -87,6 +88,13 @@ class Keys:
             self._read[key] = self._from_file(key)
         return self._read[key]
 
+    def fitting(self, job: Job) -> Certificate:
+        """Return the certificate of a key that can do a job. Raises TokenError, ConfigurationError."""
+        certificate = self.certificate(job.key)
+        if job.algorithm not in certificates.ALGORITHMS or not certificates.fits(certificate, job.algorithm):
+            raise unfit(job, "the certificate's key is of another kind")
+        return certificate
+
     def _from_file(self, key: str) -> Certificate:
         places = self._configured.get(key)
         if places is None:
@@ -100,3 +108,12 @@ class Keys:
         except OSError as why:
             raise ConfigurationError([f"{places.certificate}: {why.strerror}"]) from why
         return certificates.read(der)
+
+
+def unfit(job: Job, why: str) -> TokenError:
+    """Return the error of a job that its key can't do, wherever it is."""
+    return TokenError(
+        f"key {job.key!r} can't sign {job.algorithm!r}: {why}",
+        f"密钥 {job.key!r} 不能用于 {job.algorithm!r} 签名：{why}",
+        code="SWX-5020",
+    )
