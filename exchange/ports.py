@@ -334,6 +334,7 @@ class Signature:
     device: str = ""  # which of the token's devices signed; empty: it has none
     attempts: int = 1  # devices asked, the one that signed included
     microseconds: int = 0  # from the question to the answer, waiting for room on a device included
+    verified: bool = False  # whether the token saw that it stands, or was told to take so many on trust
 
 
 class Token(Learner, Protocol):

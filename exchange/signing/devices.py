@@ -151,7 +151,7 @@ class Devices:
             member = await self._member(job.key, tried, faults)
             try:
                 value = await self._by(member, job, certificate)
-                return Signature(value, member.name, len(tried) + 1, int((clock() - began) * 1e6))
+                return Signature(value, member.name, len(tried) + 1, int((clock() - began) * 1e6), verified=True)
             except DeviceFault as fault:
                 tried.append(member)
                 faults.append(f"{member.name}: {fault.text}")

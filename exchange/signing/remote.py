@@ -221,7 +221,7 @@ class Remote:
             value = b64decode(result["signature"])
             if certificates.signed_by(one.certificate, one.job.algorithm, value, one.job.data, one.job.sm2_id):
                 took = int((perf_counter() - one.began) * 1e6)
-                one.settle(Signature(value, link.name, one.attempts, took))
+                one.settle(Signature(value, link.name, one.attempts, took, verified=True))
             else:
                 one.why = _false(link, one)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from exchange.errors import ExchangeError
+from exchange.errors import ExchangeError, TokenError
 from exchange.instants import Instant
 from exchange.ports import Job, Signature, Token
 from exchange.signing import certificates
@@ -82,6 +82,24 @@ def _sealed(job: str, party: str, asked: Seal, ready: _Ready, answer: Signature 
         answer.microseconds, answer.attempts,
     )  # fmt: skip
     try:
+        if not answer.verified:
+            check(ready.job, answer.value, ready.certificate)
         return Sealed(assemble(asked.original, ready.prepared, answer.value), operation=operation)
+    except TokenError as why:
+        return Sealed(error=why, operation=evolve(operation, signature=b"", code=why.code))
     except ExchangeError as why:
         return Sealed(error=why, operation=operation)
+
+
+def check(job: Job, value: bytes, certificate: bytes) -> None:
+    """Raise TokenError where *value* isn't the certificate's over what a job asked for: the token is at fault.
+
+    This keeps faulty work from leaving the house, and a key from leaking through it (RSA with CRT).
+    """
+    signer = certificates.read(certificate)
+    if not certificates.signed_by(signer, job.algorithm, value, job.data, job.sm2_id):
+        raise TokenError(
+            f"the token's {job.algorithm} signature doesn't verify with certificate {signer.serial}",
+            f"密码设备给出的 {job.algorithm} 签名用证书 {signer.serial} 验证不通过",
+            code="SWX-5030",
+        )

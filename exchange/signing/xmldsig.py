@@ -28,7 +28,6 @@ from xml.sax.saxutils import escape
 from attrs import frozen
 from lxml import etree
 
-from exchange.errors import TokenError
 from exchange.instants import Instant
 from exchange.ports import Job
 from exchange.signing import canonical as c14n
@@ -154,21 +153,6 @@ def assemble(original: bytes, prepared: Prepared, signature: bytes) -> bytes:
     """
     value = b64encode(prepared.profile.written(signature))
     return splice(original, prepared.root, prepared.before + value + prepared.after, prepared.place)
-
-
-def check(prepared: Prepared, signature: bytes, certificate: bytes) -> None:
-    """Raise TokenError where *signature* isn't the certificate's over what was prepared: the device is at fault.
-
-    This keeps a faulty device's work from leaving the house, and its key from leaking through it (RSA with CRT).
-    """
-    signer = x509.read(certificate)
-    job = prepared.job("")
-    if not x509.signed_by(signer, job.algorithm, signature, job.data, job.sm2_id):
-        raise TokenError(
-            f"the token's {prepared.profile.algorithm} signature doesn't verify with certificate {signer.serial}",
-            f"密码设备给出的 {prepared.profile.algorithm} 签名用证书 {signer.serial} 验证不通过",
-            code="SWX-5030",
-        )
 
 
 # -- verifying ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from signxml.algorithms import CanonicalizationMethod, DigestAlgorithm
 
 from exchange.errors import BadSignature, TokenError, Unreadable
 from exchange.signing.profiles import PROFILES
-from exchange.signing.xmldsig import assemble, check, prepare
+from exchange.signing.sealing import check
+from exchange.signing.xmldsig import assemble, prepare
 from tests import pki
 from tests.sealing import DS, KEYS, MESSAGE, canonical, require, seal, verified
 
@@ -203,10 +204,11 @@ def test_only_the_canonical_signed_info_goes_to_the_token() -> None:
 def test_a_device_that_signs_wrongly_is_caught_before_anything_is_sent(profile: str) -> None:
     waiting = prepared(MESSAGE, profile)
     value = b64decode(etree.fromstring(seal(MESSAGE, profile)).findtext(f".//{DS}SignatureValue") or "")
-    check(waiting, value, pki.der(KEYS[profile]))
+    job = waiting.job(KEYS[profile])
+    check(job, value, pki.der(KEYS[profile]))
     for wrong in (bytes([value[0] ^ 1]) + value[1:], value[:-1], b"", bytes(len(value))):
         with pytest.raises(TokenError, match="SWX-5030"):
-            check(waiting, wrong, pki.der(KEYS[profile]))
+            check(job, wrong, pki.der(KEYS[profile]))
 
 
 NAMES = st.sampled_from(["a", "b", "p:a", "q:c", "x--", "元素"])

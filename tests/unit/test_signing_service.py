@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from lxml import etree
 
 from exchange.errors import Busy, ExchangeError, TokenError
@@ -185,6 +186,36 @@ async def test_a_token_that_breaks_its_contract_loses_nothing(tmp_path: Path, mo
         await house.settle()
         assert await house.state(id) == "ACCEPTED"
         assert len(house.logged("token.broke")) == 2
+
+
+@pytest.mark.parametrize(("every", "caught"), [(1, True), (16, True), (16, False)])
+async def test_a_signature_that_does_not_stand_never_leaves_and_sm2_is_looked_at_as_often_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, caught: bool
+) -> None:
+    """Of every sixteen the first is looked at: a token that errs at another is only caught where all are."""
+    routes = ROUTES.replace("signing_key: p256", "signing_key: sm2").replace("ecdsa-sha256", "ceb-sm2")
+    yaml = switchd_yaml().replace("options: {", f"options: {{check_sm2_every: {every}, ")
+    async with running(tmp_path, routes, yaml) as house:
+        first = await house.give("ent1-box", inventory(1))
+        await house.settle()
+        token: Any = house.switch.signing.token
+        if caught and every > 1:
+            token._signed.clear()  # so that the next is looked at
+        sign = token.sign
+        wrong = [True]
+
+        async def erring(jobs: Sequence[Job]) -> Any:
+            answers = await sign(jobs)
+            return [evolve(one, value=bytes(64)) for one in answers] if wrong and wrong.pop() else answers
+
+        monkeypatch.setattr(token, "sign", erring)
+        second = await house.give("ent1-box", inventory(2))
+        await house.settle()
+        assert await house.states(first, second) == ["ACCEPTED"] * 2, "what didn't stand was signed again"
+        codes = [row["code"] for row in await house.ask("sign.log", message=second)]
+        failed = await house.ask("sign.log", failed=True)
+        assert [row["code"] for row in failed] == (["SWX-5030"] if caught else [])
+        assert codes == [""]
 
 
 # -- trying it out -----------------------------------------------------------------------------------------------
