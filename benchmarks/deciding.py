@@ -23,7 +23,7 @@ def table(routes: int, parties: int) -> RoutingTable:
         for i in range(routes - 1)
     ]
     rows.append(Route("last", ("customs-queue",), match={"type": ("CEB311Message",), "role": ("enterprise",)}))
-    return RoutingTable(people, endpoints, rows, 1)
+    return RoutingTable(people, endpoints, rows)
 
 
 def measure() -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -50,3 +50,6 @@ class AgreementRow(Strict):
         )
         strange = [name for name in self.trust if known is not None and name not in known]
         return problems + [f"unknown authority {name!r} in trust{suggest(name, known or ())}" for name in strange]
+
+
+PLAIN: Final = AgreementRow()  # one for all parties that say nothing: pydantic would copy it for each, field by field

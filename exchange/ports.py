@@ -212,9 +212,12 @@ class Archive(Protocol):
     def search(self, value: str, limit: int = 50) -> Awaitable[Sequence[dict[str, Any]]]:
         """Find messages by any of their keys, newest first."""
 
-    def messages(self, *, state: str = "", party: str = "", type: str = "", kind: str = "", before: int = 0,
-                 limit: int = 50) -> Awaitable[Sequence[dict[str, Any]]]:  # fmt: skip
-        """List messages, newest first, before a given id."""
+    def messages(self, *, state: str = "", party: str = "", type: str = "", answers: bool | None = None,
+                 before: int = 0, limit: int = 50) -> Awaitable[Sequence[dict[str, Any]]]:  # fmt: skip
+        """List messages, newest first, before a given id; *answers* True lists receipts only, False all others."""
+
+    def held_for(self, party: str, code: str, after: int, limit: int) -> Awaitable[Sequence[int]]:
+        """Read which messages a party gave that are held for this reason, those after an id, oldest first."""
 
     def mailbox(self, endpoint: str, after: int, limit: int) -> Awaitable[Sequence[Mail]]:
         """Read what was delivered to an endpoint after the position *after*, in the order of delivery."""

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from exchange import plugins
-from exchange.agreementfile import AgreementRow
+from exchange.agreementfile import PLAIN, AgreementRow
 from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, MessageType, Party, Route
 from exchange.options import Strict
@@ -73,7 +73,7 @@ class PartyRow(Strict):
     ids: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
     signing_key: str = ""
-    agreement: AgreementRow = AgreementRow()
+    agreement: AgreementRow = Field(default_factory=lambda: PLAIN)
     endpoints: tuple[_Endpoint, ...] = ()
 
 
@@ -172,7 +172,6 @@ def load(
     *,
     known: Known | None = None,
     imported: Iterable[Mapping[str, Any]] = (),
-    generation: int = 0,
 ) -> tuple[RoutingTable, list[Test]]:
     """Build the table of a bundle; *folder* is where its relative file names start.
 
@@ -193,7 +192,7 @@ def load(
     for add in (builder.top, builder.parties, builder.endpoints, builder.routes):
         for document, file in files:
             add(document, file)
-    return builder.table(generation), builder.tests
+    return builder.table(), builder.tests
 
 
 def _file_model(document: Document) -> _File:
@@ -276,6 +275,7 @@ class _Builder:
 
     def parties(self, document: Document, file: _File) -> None:
         """Add the parties of one file."""
+        unread = [name for name, type in self._known.types.items() if type.format == "opaque"]
         for i, row in self._rows(document, "parties", file.parties, PartyRow):
             path = ("parties", i)
             problems: list[str] = []
@@ -284,7 +284,6 @@ class _Builder:
             problems += self._strange_ids(row)
             problems += self._unknown("signature profile", row.agreement.profiles, self._known.profiles)
             problems += self._unknown("signing key", [row.signing_key] * bool(row.signing_key), self._known.keys)
-            unread = [name for name, type in self._known.types.items() if type.format == "opaque"]
             problems += self._unknown("opaque type", row.agreement.opaque.values(), unread)
             self._parties[row.code] = self._party(row, problems)
             self._nested += [(document, (*path, "endpoints", j), e, row.code) for j, e in enumerate(row.endpoints)]
@@ -357,13 +356,13 @@ class _Builder:
             if known and name not in known and name not in self._wrong and not name.endswith("*")
         ]
 
-    def table(self, generation: int) -> RoutingTable:
+    def table(self) -> RoutingTable:
         """Return the table. Raises ConfigurationError with every mistake."""
         kinds = {e.kind: plugins.load("adapters", e.kind) for e in self._endpoints.values()}
         routes = [route for route, _ in self._routes.values()]
         parties, endpoints = self._parties.values(), self._endpoints.values()
         rest = kinds, self._steps, self._node, self._known.profiles, self._known.trust
-        table = RoutingTable(parties, endpoints, routes, generation, *rest)
+        table = RoutingTable(parties, endpoints, routes, *rest)
         for route, place in self._routes.values():
             for name in route.to:
                 endpoint = self._endpoints.get(name)

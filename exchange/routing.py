@@ -49,21 +49,20 @@ def _accepts(accepted: Sequence[str], value: str) -> bool:
 
 
 class RoutingTable:
-    """Parties, endpoints and routes of one generation. Never changed: a new table replaces it."""
+    """Parties, endpoints and routes of one generation. Never changed once in force: a new table replaces it."""
 
     def __init__(
         self,
         parties: Iterable[Party] = (),
         endpoints: Iterable[Endpoint] = (),
         routes: Iterable[Route] = (),
-        generation: int = 0,
         kinds: Mapping[str, Any] | None = None,
         steps: Mapping[str, Named] | None = None,
         node: str = "",
         profiles: Profiles = PROFILES,
         trust: Mapping[str, Authority] | None = None,
     ) -> None:
-        self.generation = generation
+        self.generation = 0  # until it is put in force
         self.parties = {party.code: party for party in parties}
         self.endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self.routes = tuple(routes)

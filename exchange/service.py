@@ -20,9 +20,9 @@ from exchange.catalogue import Catalogue
 from exchange.chores import Chores
 from exchange.control import Control
 from exchange.controlsocket import serve_control
-from exchange.errors import ConfigurationError, StoreError
+from exchange.errors import ConfigurationError, Refused, StoreError
 from exchange.explaining import Explainer
-from exchange.instants import Instant, read_id
+from exchange.instants import Instant
 from exchange.observability import Metrics, Probes, Pulse
 from exchange.ports import Adapter, Change, Changed, Generation, Token, World
 from exchange.routing import RoutingTable
@@ -37,6 +37,8 @@ from exchange.switch import Limits, Switch
 from exchange.trusting import Trusting
 
 ACTOR: Final = "switchd"
+RELEASED_AT_ONCE: Final = 200  # messages of a party that is resumed, in one transaction
+Built = tuple[RoutingTable, list[routesfile.Test]]  # what checking a table makes of it
 STOPPING = StoreError("the switch is stopping: come back in a minute", "交换机正在停止：请稍后重试", code="SWX-6060")
 
 
@@ -67,6 +69,7 @@ class Daemon:
     started_at: Instant = field(init=False, default=0)
     chores: Chores = field(init=False, default=Factory(Chores, takes_self=True))
     ready: bool = field(init=False, default=False)
+    _changing: asyncio.Lock = field(init=False, factory=asyncio.Lock)  # of what decides: one change after the other
 
     # -- start ---------------------------------------------------------------------------------------------------
 
@@ -106,7 +109,7 @@ class Daemon:
         await self.custody.open()
         self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
         await self.token.open()
-        await self._put_in_force(await self._first_table())
+        await self._begin_with_a_table()
         self.switch.held = sending.held = await self.store.holds()
         self.switch.start(backlog.arrivals)
         await sending.load()
@@ -147,14 +150,14 @@ class Daemon:
         self.metrics = Metrics(probes, self.pulse)
         observability_signing.watch(self.token, self.metrics)
 
-    async def _first_table(self) -> Generation:
-        """Return the generation in force; the very first is the file as it stands."""
+    async def _begin_with_a_table(self) -> None:
+        """Go on with the generation in force; the very first is the file as it stands."""
         generations = await self.store.generations(1)
         if generations:
-            return generations[0]  # type: ignore[no-any-return]
+            return await self._put_in_force(generations[0])
         text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
-        await self.check(text)
-        return await self.store.publish(text, ACTOR, "first start", self.now())  # type: ignore[no-any-return]
+        built = await self.check(text)
+        return await self._put_in_force(await self.store.publish(text, ACTOR, "first start", self.now()), built)
 
     async def _listen(self) -> None:
         settings = self.installation.settings
@@ -188,11 +191,10 @@ class Daemon:
     async def check(
         self,
         text: str,
-        generation: int = 0,
         rows: Sequence[Mapping[str, Any]] = (),
         types: Catalogue | None = None,
         profiles: Profiles | None = None,
-    ) -> tuple[RoutingTable, list[routesfile.Test]]:
+    ) -> Built:
         """Build the table of a bundle and of imported parties, *rows* among them. Raises ConfigurationError.
 
         It may refer to *types* and *profiles*; without, to those in force.
@@ -202,20 +204,22 @@ class Daemon:
         known = routesfile.Known(types.types, types.business_fields, profiles or self.profiles, trust=trust)
         folder = self.installation.path(self.installation.settings.routes).parent
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
-        return routesfile.load(text, folder, known=known, imported=imported, generation=generation)
+        return routesfile.load(text, folder, known=known, imported=imported)
 
     async def publish(self, text: str, actor: str, reason: str) -> Generation:
         """Check a bundle and put it in force. Raises ConfigurationError; then the old table stays in force."""
-        await self.check(text)
-        before = await self.store.generations(1)
-        generation: Generation = await self.store.publish(text, actor, reason, self.now())
-        try:
-            await self._put_in_force(generation)
-        except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
-            for old in before:
-                await self._put_in_force(await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now()))
-            raise
-        return generation
+        async with self._changing:
+            built = await self.check(text)
+            before = await self.store.generations(1)
+            generation: Generation = await self.store.publish(text, actor, reason, self.now())
+            try:
+                await self._put_in_force(generation, built)
+            except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
+                for old in before:
+                    taken_back = await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now())
+                    await self._put_in_force(taken_back)
+                raise
+            return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
         """Read schemas, authorities and routes anew, as SIGHUP asks; bad files change nothing but the log."""
@@ -233,9 +237,10 @@ class Daemon:
         except Exception as why:
             self.log.error("routes.refused", problems=_problems(why), generation=self.switch.table.generation)
 
-    async def _put_in_force(self, generation: Generation) -> None:
+    async def _put_in_force(self, generation: Generation, built: Built | None = None) -> None:
         """Switch to a table at once; messages that are being decided finish under the one they began with."""
-        table, self.tests = await self.check(generation.text, generation.number)
+        table, self.tests = built or await self.check(generation.text)
+        table.generation = generation.number  # nobody has seen it yet
         by_kind: dict[str, dict[str, Any]] = {kind: {} for kind in self.adapters}
         for endpoint in table.endpoints.values():
             by_kind.setdefault(endpoint.kind, {})[endpoint.name] = endpoint
@@ -273,11 +278,12 @@ class Daemon:
         """
         schemas = catalogue.SCHEMAS, *self.installation.schemas
         renewed = await asyncio.get_running_loop().run_in_executor(None, partial(catalogue.load, *schemas))
-        (current,) = await self.store.generations(1)
-        await self.check(current.text, current.number, types=renewed)
-        changed = editions.changed(self.catalogue.types, renewed.types)
-        self.catalogue = self.switch.catalogue = renewed
-        self.explainer.renew()
+        async with self._changing:
+            (current,) = await self.store.generations(1)
+            await self.check(current.text, types=renewed)
+            changed = editions.changed(self.catalogue.types, renewed.types)
+            self.catalogue = self.switch.catalogue = renewed
+            self.explainer.renew()
         _settle_memory()
         self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
         return changed
@@ -291,8 +297,9 @@ class Daemon:
     async def renew_profiles(self) -> None:
         """Sign and verify by the profiles that are in force now."""
         self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
-        (current,) = await self.store.generations(1)
-        await self._put_in_force(current)
+        async with self._changing:
+            (current,) = await self.store.generations(1)
+            await self._put_in_force(current)
 
     # -- operators -----------------------------------------------------------------------------------------------
 
@@ -305,19 +312,21 @@ class Daemon:
             await self._release_held_for(subject.removeprefix("party:"), actor, reason)
 
     async def _release_held_for(self, party: str, actor: str, reason: str) -> None:
-        """Sort what was held only because its party was on hold."""
-        held = await self.store.messages(state="HELD", party=party, limit=10_000)
-        for head in reversed(held):
-            if head.get("code") == "SWX-2060":
-                await self.change([Change(read_id(head["id"]), "release", actor, reason, self.now())])
+        """Sort what was held only because its party was on hold, the oldest first, whatever it amounts to."""
+        last = 0
+        while held := await self.store.held_for(party, "SWX-2060", last, RELEASED_AT_ONCE):
+            with suppress(Refused):  # somebody released one of them meanwhile: the rest is read anew
+                await self.change([Change(message, "release", actor, reason, self.now()) for message in held])
+                last = held[-1]
 
     async def import_parties(self, rows: Sequence[Mapping[str, Any]], actor: str, reason: str) -> int:
         """Keep parties in the store and take them into the table in force. Raises ConfigurationError; then none is."""
-        (current,) = await self.store.generations(1)
-        await self.check(current.text, rows=rows)
-        count: int = await self.store.import_parties(rows, actor, reason, self.now())
-        await self._put_in_force(current)
-        return count
+        async with self._changing:
+            (current,) = await self.store.generations(1)
+            built = await self.check(current.text, rows=rows)
+            count: int = await self.store.import_parties(rows, actor, reason, self.now())
+            await self._put_in_force(current, built)
+            return count
 
     async def change(self, changes: list[Change]) -> list[Changed]:
         """Do what an operator asks of messages, and start what follows from it. Raises Refused or NotFound."""

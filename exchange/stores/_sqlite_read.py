@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -194,6 +195,12 @@ class Reader:
             ):
                 found.append(head | ({"answers": facts["answers"]} if facts.get("answers") else {}))
         return found
+
+    def held_for(self, party: str, code: str, after: int, limit: int) -> list[int]:
+        """Read which messages of a party are held for a reason, oldest first."""
+        query = "SELECT message FROM pending WHERE message > ? AND state = ? AND code = ? ORDER BY message"
+        held = (id for (id,) in self._connection.execute(query, (after, STATE["HELD"], code)))
+        return list(islice((id for id in held if self._text(self._rows.message(id)[3]) == party), limit))
 
     def of_type(self, type: str, since_day: int, before: int, limit: int) -> list[Kept]:
         """Read what is kept of messages of one type, newest first: those before an id, not older than a day."""

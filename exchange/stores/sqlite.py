@@ -286,6 +286,10 @@ class SqliteStore:
         """See ``ports.Archive``."""
         return self._read("messages", state, party, type, answers, before, limit)
 
+    def held_for(self, party: str, code: str, after: int, limit: int) -> Awaitable[Sequence[int]]:
+        """See ``ports.Archive``."""
+        return self._read("held_for", party, code, after, limit)
+
     def mailbox(self, endpoint: str, after: int, limit: int) -> Awaitable[Sequence[Mail]]:
         """See ``ports.Archive``."""
         return self._read("mailbox", endpoint, after, limit)

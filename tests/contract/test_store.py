@@ -459,6 +459,18 @@ async def test_keys_are_found_however_many_came_since(make: Callable[..., Any], 
             assert found["own_id"] == f"G-{i}"
 
 
+async def test_what_a_party_has_held_for_one_reason_is_read_oldest_first_in_pages(make: Callable[..., Any]) -> None:
+    async with make() as bench:
+        held = [await bench.receive(str(n).encode()) for n in range(5)]
+        for arrival, code in zip(held, ("SWX-2060", "SWX-2010", "SWX-2060", "SWX-2060", "SWX-2060"), strict=True):
+            await bench.conclude(arrival, Decision("hold", code=code), order(f"H-{arrival.id}"))
+        await bench.store.change([Change(held[3].id, "release", "wang", "paid", 1)])
+        ids, party = [arrival.id for arrival in held], held[0].party
+        assert await bench.store.held_for(party, "SWX-2060", 0, 10) == [ids[0], ids[2], ids[4]]
+        assert await bench.store.held_for(party, "SWX-2060", ids[0], 1) == [ids[2]]
+        assert await bench.store.held_for("NOBODY", "SWX-2060", 0, 10) == []
+
+
 async def test_lists_are_by_state_and_newest_first(make: Callable[..., Any]) -> None:
     async with make() as bench:
         held = await bench.receive(b"1")

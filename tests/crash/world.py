@@ -120,7 +120,8 @@ async def live(folder: Path, points: Points) -> dict[str, Any]:
     )  # fmt: skip
     backlog = await store.open()
     known = routesfile.Known(TYPES.types, {})
-    table, _ = routesfile.load(f"{routesfile.MARK}routes.yaml\n{ROUTES}", folder, known=known, generation=1)
+    table, _ = routesfile.load(f"{routesfile.MARK}routes.yaml\n{ROUTES}", folder, known=known)
+    table.generation = 1
     table.kinds["memory"] = Peers  # type: ignore[index]
     switch.table = sending.table = table
     switch.start(backlog.arrivals)

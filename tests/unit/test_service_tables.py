@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,9 @@ ENT9 = {
 }
 
 
+NOTHING: dict[str, Any] = {"ids": [], "endpoints": []}
+
+
 async def import_(house: House, *rows: dict[str, Any]) -> Any:
     return await house.ask("party.import", rows=rows, reason="monthly list")
 
@@ -147,6 +151,15 @@ async def test_imported_parties_are_served_at_once_and_after_a_restart_and_with_
         await import_(house, ENT9 | {"name": "another name"})
         (party,) = [p for p in await house.ask("party.list") if p["code"] == "ENT9"]
         assert (party["name"], party["endpoints"]) == ("another name", ["ent9-box"])
+
+
+async def test_a_table_and_a_list_that_come_at_once_are_taken_one_after_the_other(tmp_path: Path) -> None:
+    async with running(tmp_path) as house:
+        publishing = house.daemon.publish(f"#! file routes.yaml\n{OTHER}", "zhang", "another table")
+        await asyncio.gather(import_(house, ENT9), publishing, import_(house, ENT9 | {"code": "ENT8", **NOTHING}))
+        assert house.switch.table.generation == 2
+        assert {"ENT8", "ENT9"} <= set(house.switch.table.parties)
+        assert house.switch.table.routes[0].name == "orders-now"
 
 
 BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {

@@ -98,6 +98,17 @@ async def test_a_party_that_is_resumed_takes_along_only_what_was_held_for_that(t
         assert [line["code"] for line in await house.told(late, "hold")] == ["SWX-2060", "SWX-2010"]
 
 
+async def test_all_that_a_party_has_waiting_goes_when_it_is_resumed(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("exchange.service.RELEASED_AT_ONCE", 2)
+    async with running(tmp_path) as house:
+        await house.ask("party.hold", code="ENT1", state="held", reason="unpaid")
+        ids = [await house.give("ent1-box", order(n)) for n in range(5)]
+        await house.decided()
+        await house.ask("party.hold", code="ENT1", state="", reason="paid")
+        await house.settle()
+        assert await house.states(*ids) == ["ACCEPTED"] * 5
+
+
 async def test_a_duplicate_is_recognised_after_a_restart(tmp_path: Path) -> None:
     async with running(tmp_path) as house:
         await house.give("ent1-box", order(1))
