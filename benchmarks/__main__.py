@@ -52,12 +52,20 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         result = _result(part, switch)
         result["deciding_us"] = deciding.measure()
         _say("signing")
-        result["signing"] = signing.measure(arguments.rounds)
+        result["signing"] = _by_itself("signing", str(arguments.rounds))
+        _say("70 000 keys")
+        result["keys"] = _by_itself("many_keys")
         if arguments.history:
             result["history"] = _history(folder, broker, queue, arguments)
         return result
     finally:
         broker.stop()
+
+
+def _by_itself(name: str, *arguments: str) -> Any:
+    """Measure in a process of its own, free of what this one has gathered."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def _interleaved(
@@ -170,6 +178,10 @@ def _print(result: dict[str, Any]) -> None:
         own, served = one[f"{name}_own_per_second"], one[f"{name}_served_per_second"]
         ratio = one[f"{name}_ratio"]
         print(f"  {name} through SoftHSM: {served:.0f}/s of the token's own {own:.0f}/s: x{ratio:.2f}")
+    keys = result["keys"]
+    print(f"Start with {keys['keys']:,} parties and keys: {keys['many_seconds']:.1f} s (slowest"
+          f" {keys['many_seconds_slowest']:.1f}), with none {keys['none_seconds']:.1f} s; choosing one:"
+          f" {keys['choosing_us']:.2f} us, of a single one {keys['choosing_us_of_one']:.2f} us")  # fmt: skip
     if "history" in result:
         cpu, sizes = result["history"]["cpu_us"], result["history"]["messages"]
         print(f"History: {cpu['small']:.0f} us with {sizes['small']:,} stored, {cpu['large']:.0f} us with"

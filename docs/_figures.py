@@ -83,16 +83,29 @@ def _switch(measured: dict[str, Any]) -> str:
 def _signing(one: dict[str, Any]) -> Iterator[str]:
     yield "## Signing\n\nCPU beside the key operation: queue, canonical form, digest, splice, and the row of the log."
     yield "Through SoftHSM: what the signing service signs, against what the token itself does in a bare loop with all"
-    yield "sessions busy. Both use all cores, so fast keys in software leave the least to what stands around them; a"
-    yield "device signs by itself.\n"
+    yield "its sessions busy. SoftHSM is software: with eight sessions the bare loop takes both cores, with one it"
+    yield "leaves the other to the switch, as a device does that signs by itself.\n"
     rows: list[list[str]] = [
         ["us beside the key operation", f"{one['beside_us']:.0f}", "", f"{one['beside_us_weakest']:.0f} at worst"],
         ["SM2 in software, of one core", *_of(one, "sm2_per_second", "openssl_sm2_per_second", "sm2_ratio")],
     ]
     for name in ("rsa2048", "p256"):
-        of = _of(one, f"{name}_served_per_second", f"{name}_own_per_second", f"{name}_ratio")
-        rows.append([f"{NAMES[name]} through SoftHSM", *of])
+        for which, sessions in ((f"{name}_one", "one session"), (name, "eight sessions")):
+            of = _of(one, f"{which}_served_per_second", f"{which}_own_per_second", f"{which}_ratio")
+            rows.append([f"{NAMES[name]} through SoftHSM, {sessions}", *of])
     yield table(["what", "measured", "by itself", "ratio"], rows)
+
+
+def _keys(one: dict[str, Any]) -> Iterator[str]:
+    yield "## Keys\n"
+    yield f"A switch with {one['keys']:,} parties, each with a key and a certificate of its own in the register:"
+    yield "seconds from the start of the program until it listens, and microseconds to find the key that signs.\n"
+    rows = [
+        ["without parties and keys", f"{one['none_seconds']:.1f}", "", f"{one['choosing_us_of_one']:.2f}"],
+        [f"with {one['keys']:,}", *(f"{one[f'many_seconds{which}']:.1f}" for which in ("", "_slowest")),
+         f"{one['choosing_us']:.2f}"],
+    ]  # fmt: skip
+    yield table(["switch", "starts in, s", "slowest, s", "choosing a key, us"], rows)
 
 
 def _of(one: dict[str, Any], ours: str, own: str, ratio: str) -> list[str]:
@@ -107,6 +120,8 @@ def _more(measured: dict[str, Any]) -> Iterator[str]:
         yield table(["routing table", "us"], rows)
     if signing := measured.get("signing"):
         yield from _signing(signing)
+    if keys := measured.get("keys"):
+        yield from _keys(keys)
     if history := measured.get("history"):
         yield "## History\n\nMicroseconds of the switch's CPU for one declaration, by what its store holds already.\n"
         sizes = [(f"{history['messages'][name]:,}", f"{history['cpu_us'][name]:.0f}") for name in ("small", "large")]
