@@ -225,6 +225,6 @@ def _openssl() -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["bare"]:
-        print(_bare(*sys.argv[2:4], int(sys.argv[4])))
+        print(_bare(sys.argv[2], sys.argv[3], int(sys.argv[4])))
     else:
         main()
