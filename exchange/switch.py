@@ -102,9 +102,12 @@ class Switch:
             )
         if self.refusing is not None:
             raise self.refusing.with_traceback(None)  # else it remembers every refusal, and its parcel
-        if self.undecided >= self._limits.backlog or self._undecided_bytes >= self._limits.backlog_bytes:
+        aside, limits = self._aside, self._limits
+        if self.undecided - len(aside) >= limits.backlog or self._undecided_bytes - aside.bytes >= limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
-        if self._aside.unsigned[endpoint.party] >= self._limits.unsigned:
+        if (mine := aside.waiting[endpoint.party]) and (
+            mine >= limits.unsigned or len(aside) >= limits.backlog or aside.bytes >= limits.backlog_bytes
+        ):  # whoever has nothing there goes on: he may need no signature
             raise Busy("more has arrived than can be signed now: come back later", "待签名报文积压过多：请稍后重试")
         began = perf_counter()
         arrival = await self._store.receive(parcel, endpoint, self._now())
@@ -145,8 +148,9 @@ class Switch:
     async def again(self, messages: Sequence[int]) -> None:
         """Sort messages that are RECEIVED once more: released, requeued, or receipts whose cause has come."""
         for arrival in await self._store.arrivals(messages):
-            self._count(arrival)
-            self._add(arrival)
+            if arrival.id not in self._aside:  # else it is being signed, and the other one is this one
+                self._count(arrival)
+                self._add(arrival)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -254,7 +258,7 @@ class Switch:
         contexts = await self._store.context([e.question for e in asked]) if asked else ()
         known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
         decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
-        if table.steps or table.signs or not self._aside.empty:
+        if table.steps or table.signs or len(self._aside):
             decided = self._aside.sift(decided, table)
         await self._finish(Formed(decided), table, at)
         if later:  # what the ones just written are an answer for: now the store knows them
