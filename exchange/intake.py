@@ -36,6 +36,7 @@ from exchange.wrappers import opening
 from exchange.wrappers.admission import PASSING, admitted
 
 OURS: Final = (OVERDUE, UNLISTED)  # what is wrong with a signature that isn't its sender's fault: our list is missing
+LARGEST: Final = 8 * 1024 * 1024  # bytes of an envelope whose signature is checked: libxml2 reads 10 MB in one text
 SHOWN: Final = 80  # characters of the codes that a warning lists
 
 
@@ -100,7 +101,7 @@ def examine(
             type, envelope, odd = admitted(opened, type, envelope, table, owner, named)
         sender = _sender(arrival, envelope.sender, table)
         _receivers(envelope, table)
-        signer, warnings = _verified(opened, type, sender, table, at)
+        signer, warnings = _verified(opened, type, envelope, sender, table, at)
         warnings += odd + _validated(opened, type, envelope, catalogue, at, charset)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -153,26 +154,21 @@ def _receivers(envelope: Envelope, table: RoutingTable) -> None:
 
 
 def _verified(
-    opened: Any, type: MessageType, sender: Party, table: RoutingTable, at: Instant
+    opened: Opened, type: MessageType, envelope: Envelope, sender: Party, table: RoutingTable, at: Instant
 ) -> tuple[str, list[Finding]]:
     """Check the signature as the sender's agreement asks; return the signer and warnings."""
     wanted = sender.agreement.verify
     if wanted == "off":
         return "", []
     try:
-        if type.format != SIGNED:
-            raise BadSignature(
-                f"{sender.code} must sign, and {type.name} can't carry a signature: send XML, or change the agreement",
-                f"{sender.code} 的报文须签名，而 {type.name} 无法携带签名：请改用 XML，或申请变更接入协议",
-                code="SWX-1031",
-            )
+        document, behind = _signed(opened, type, envelope, sender)
         profiles = table.profiles.accepted(sender.agreement.profiles)
         verified = verify(
-            opened.document,
+            document,
             profiles=profiles,
             certificates=sender.certificates,
             at=at,
-            behind=type.spec.file.behind_signature,
+            behind=behind,
             trust=table.terms(sender.agreement),
         )
     except BadSignature as why:
@@ -180,6 +176,30 @@ def _verified(
             raise Held(why.en, why.zh, code=why.code) if why.code in OURS else why  # noqa: B904 - it is the same
         return "", [_odd_signature(why)]
     return verified.signer.serial, [_odd_signature(why) for why in verified.warnings]
+
+
+def _signed(opened: Opened, type: MessageType, envelope: Envelope, sender: Party) -> tuple[Any, Sequence[str]]:
+    """Return what carries the sender's signature, and what may stand behind it: the message, else the nearest envelope.
+
+    Clients that send goods declarations sign the DxpMsg around them. Raises BadSignature where nothing can carry one.
+    """
+    around = next((one.whole for one in reversed(opened.wrappers) if one.signed), b"")
+    if around and not envelope.signed:
+        if len(around) > LARGEST:
+            raise BadSignature(
+                f"an envelope of {len(around)} bytes is too large for its signature to be checked: sign what is inside",
+                f"信封 {len(around)} 字节过大，无法验证其签名：请对信封内的报文签名",
+                code="SWX-1036",
+            )
+        return around, ()
+    if type.format != SIGNED:
+        raise BadSignature(
+            f"{sender.code} must sign, and {type.name} can't carry a signature: sign an envelope around it, send XML, "
+            "or change the agreement",
+            f"{sender.code} 的报文须签名，而 {type.name} 无法携带签名：请对其信封签名、改用 XML，或申请变更接入协议",
+            code="SWX-1031",
+        )
+    return opened.document, type.spec.file.behind_signature
 
 
 def _odd_signature(why: BadSignature) -> Finding:

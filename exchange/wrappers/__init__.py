@@ -39,6 +39,7 @@ class Wrapped:
     node: Node | None = None
     attachments: tuple[str, ...] = ()  # names of what lies beside the message
     signed: bool = False  # it carries a signature of its own, which isn't checked here
+    whole: bytes = b""  # the wrapper as it came, where it is signed: what its signature is over
     findings: tuple[Finding, ...] = ()  # rules of its own that it breaks, although it can be opened
 
 

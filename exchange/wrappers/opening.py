@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from attrs import evolve
 
 from exchange import plugins
+from exchange.errors import Unreadable
 from exchange.formats import Opened
 from exchange.model import Document, Envelope, Finding, Parcel
 from exchange.wrappers import Wrapped, Wrapper
@@ -54,17 +56,26 @@ def wrapper_of(payload: bytes) -> Wrapper | None:
 
 
 def opened(payload: bytes) -> tuple[bytes, tuple[Wrapped, ...]]:
-    """Return what is inside all wrappers, and those, outermost first; they keep no payload.
+    """Return what is inside all wrappers, and those, outermost first; they keep nothing but what is signed.
 
     Raises Unreadable where one can't be opened, or more than four are around the message (SWX-1083).
     """
     around: list[Wrapped] = []
     while (wrapper := wrapper_of(payload)) is not None and (found := wrapper.open(payload)) is not None:
+        around.append(evolve(found, payload=b"", whole=payload if found.signed else b""))
         payload = found.payload
-        around.append(evolve(found, payload=b""))
         if len(around) > DEEPEST:
             raise codes.too_deep(DEEPEST)
     return payload, tuple(around)
+
+
+def layers(payload: bytes) -> Iterator[bytes]:
+    """Yield a payload, and what is in each wrapper of it that can be opened."""
+    yield payload
+    with suppress(Unreadable):
+        while (wrapper := wrapper_of(payload)) is not None and (found := wrapper.open(payload)) is not None:
+            payload = found.payload
+            yield payload
 
 
 def judge(around: Sequence[Wrapped], *, lenient: bool) -> list[Finding]:
