@@ -10,7 +10,17 @@ from attrs import frozen
 
 from exchange import receipts
 from exchange.catalogue import Catalogue
-from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.errors import (
+    BadSignature,
+    Conflicting,
+    Discarded,
+    ExchangeError,
+    Held,
+    Invalid,
+    Rejected,
+    UnknownParty,
+    Unroutable,
+)
 from exchange.instants import Instant, date_at
 from exchange.model import (
     Arrival,
@@ -300,13 +310,31 @@ def _not_accepted(examined: Examined, catalogue: Catalogue, table: RoutingTable,
     if not isinstance(why, Rejected) or (owner is not None and owner.is_authority):
         findings = why.findings if isinstance(why, Rejected) else ()
         return Decision("hold", code=why.code, en=why.en, zh=why.zh, findings=findings)
-    planned: list[Planned] = []
-    if owner is not None:
-        native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
-        shape = _shape(arrival, native, table, examined.envelope)
-        told = receipts.rejected(arrival, examined.envelope, why, at, shape, contrl=owner.agreement.contrl)
-        planned = _own(arrival, owner, table, "rejected", told)
+    planned = _refused(examined, why, catalogue, table, at)
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
+
+
+def discarded(
+    examined: Examined, reason: str, catalogue: Catalogue, table: RoutingTable, at: Instant
+) -> tuple[Planned, ...]:
+    """Plan the receipt that tells a sender that an operator discards his message; nothing about a receipt."""
+    if examined.type is not None and examined.type.kind == "receipt":
+        return ()
+    return tuple(_refused(examined, Discarded(reason), catalogue, table, at))
+
+
+def _refused(
+    examined: Examined, why: Rejected, catalogue: Catalogue, table: RoutingTable, at: Instant
+) -> list[Planned]:
+    """Plan the receipt that tells the sender why his message goes no further, as he wants it."""
+    arrival = examined.arrival
+    owner = table.parties.get(arrival.party)
+    if owner is None:
+        return []
+    native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
+    shape = _shape(arrival, native, table, examined.envelope)
+    told = receipts.rejected(arrival, examined.envelope, why, at, shape, contrl=owner.agreement.contrl)
+    return _own(arrival, owner, table, "rejected", told)
 
 
 def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel | None) -> list[Planned]:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, mode
 
 from exchange.errors import ConfigurationError
 from exchange.instants import Instant
-from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Planned, Question
 from exchange.signinglog import Operation, Row
 
 
@@ -153,6 +153,7 @@ class Change:
     reason: str
     at: Instant
     delivery: int | None = None
+    planned: tuple[Planned, ...] = ()  # of a discard: the receipt that tells the sender, written with it
 
 
 @frozen
@@ -336,6 +337,7 @@ class Changed:
     deliveries: Sequence[Delivery] = ()  # now QUEUED
     withdrawn: Sequence[tuple[int, int]] = ()  # no longer QUEUED
     arrivals: Sequence[int] = ()  # to be sorted again
+    mailed: Sequence[str] = ()  # endpoints in whose mailbox something is now
 
 
 LAST: Final = "last"  # the stage of the receipt that ends the waiting
