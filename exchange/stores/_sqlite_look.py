@@ -108,7 +108,7 @@ class Look:
 
     def _read_cause(self, message: int, document: int) -> Cause | None:
         facts = self._rows.envelope(message)
-        if facts is None or self._rows.state(message) not in (*LIVING, "FAILED"):
+        if facts is None or not self._may_be_answered(message):
             return None
         row = self._rows.message(message)
         open_to = self._db.connection.execute(
@@ -126,6 +126,13 @@ class Look:
             documents=len(facts.get("documents", ())) or 1,
             awaits=tuple(self._db.text(party) for (party,) in open_to),
         )
+
+    def _may_be_answered(self, message: int) -> bool:
+        """Tell whether a receiver may have a message: whatever was accepted once, though an operator discarded it."""
+        state = self._rows.state(message)
+        if state != "DISCARDED":
+            return state in (*LIVING, "FAILED")
+        return any(event == "accept" for _, _, event, *_ in self._rows.events(message))
 
 
 def _agree(keys: Mapping[str, str], document: Document, names: Sequence[str]) -> bool:

@@ -127,6 +127,29 @@ async def test_a_message_that_half_of_its_receivers_have_is_told_that_this_stays
         assert "此前已送达的部分不撤回" in receipts(house)[0].read().decode()
 
 
+async def test_what_customs_says_of_a_message_that_was_given_up_still_comes_home(tmp_path: Path) -> None:
+    async with running(
+        tmp_path, far={"customs-queue": Permanent("no answer that anybody could read", "应答无法识别")}
+    ) as house:
+        (id,) = await house.orders(1)
+        await house.settle()
+        await house.change("discard", id)
+        receipt = await house.give("customs-queue", answer(1), "r.xml")  # it had taken the order after all
+        await house.settle()
+        assert await house.states(id, receipt) == ["DISCARDED", "COMPLETED"]
+        (home,) = [parcel for parcel in house.sent("ent1-box") if parcel.headers["disposition"] == "receipt"]
+        assert home.headers["refers-to"] == id
+
+
+async def test_what_was_never_sent_is_answered_by_nobody(tmp_path: Path) -> None:
+    async with running(tmp_path, NO_ROUTE) as house:
+        (id,) = await house.orders(1)
+        await house.change("discard", id)
+        receipt = await house.give("customs-queue", answer(1), "r.xml")
+        await house.settle()
+        assert await house.state(receipt) == "RECEIVED"
+
+
 async def test_silently_nobody_is_told(tmp_path: Path) -> None:
     async with running(tmp_path, NO_ROUTE) as house:
         (id,) = await house.orders(1)
