@@ -21,7 +21,7 @@ from exchange.errors import (
     UnknownParty,
     Unroutable,
 )
-from exchange.instants import Instant, date_at
+from exchange.instants import Instant, date_at, show_id
 from exchange.model import (
     Arrival,
     Context,
@@ -213,7 +213,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
     try:
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
-            form = partial(_form, examined, message, catalogue, table)
+            form = partial(_form, examined, message, catalogue, table, at)
             return receipts.decide(message, context, table, form, spec.split == "original", spec.every)
         if context.prior is not None:
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
@@ -227,19 +227,22 @@ def _form(
     message: Message,
     catalogue: Catalogue,
     table: RoutingTable,
+    at: Instant,
     party: str,
     records: Sequence[int] | None,
 ) -> Parcel | None:
     """Return how a receipt goes to *party*: only some of its *records*, or all of them; None: the bytes as they came.
 
-    A part is written anew and so comes without the envelopes that the whole came in.
+    A part is written anew, and so are the envelopes around it.
     """
-    parcel, around = message.arrival.parcel, message.envelope.wrappers
+    parcel, around, to = message.arrival.parcel, examined.opened.wrappers, table.parties[party]
     headers = {"type": message.envelope.type}
-    if records is not None:
-        body = catalogue.part(examined.opened, message.type, records)
-        return Parcel(opening.inner_name(examined.opened.wrappers, parcel.name), body, headers)
-    return opening.sent_home(parcel, headers, table.parties[party].agreement.receipts) if around else None
+    if records is None:
+        return opening.sent_home(parcel, headers, to.agreement.receipts) if around else None
+    body = catalogue.part(examined.opened, message.type, records)
+    part = Parcel(opening.inner_name(around, parcel.name), body, headers)
+    mark = f"{show_id(message.arrival.id)}.{party}.{'.'.join(map(str, records))}"  # a part that comes later is another
+    return opening.part_home(part, parcel, around, to, mark, at)
 
 
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
