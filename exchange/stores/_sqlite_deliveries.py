@@ -7,11 +7,11 @@ from typing import Any, Final
 import orjson
 from attrs import Factory, define, frozen
 
-from exchange.instants import SECOND, Instant
+from exchange.instants import NUMBER_BITS, SECOND, Instant
 from exchange.model import Delivery, Parcel, Planned
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_insert import by_day, insert
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers, split_id
+from exchange.stores._sqlite_rows import Rows, delivery_id, headers, split_id
 from exchange.stores._stages import written
 from exchange.stores._words import STATE
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from exchange.errors import NotFound
+from exchange.instants import NUMBER_BITS
 from exchange.model import Cause, Context, Document, Prior, Question, indexed
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import KeyIndex, key_hash
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows
+from exchange.stores._sqlite_rows import Rows
 
 DEEP: Final = 50  # messages that carry one value and are looked into, newest first
 LIVING: Final = ("ACCEPTED", "COMPLETED")

@@ -10,14 +10,14 @@ import orjson
 import zstandard
 
 from exchange.errors import InvalidTransition, NotFound, Refused
-from exchange.instants import ID_BITS, Instant, show_id
+from exchange.instants import ID_BITS, NUMBER_BITS, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
 from exchange.model import Arrival, Delivery
 from exchange.ports import LAST, Backlog, Change, Changed, Generation, Overdue
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_deliveries import Deliveries, DeliveryRows, written_here
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, day_bounds, delivery_id, split_id
+from exchange.stores._sqlite_rows import Rows, day_bounds, delivery_id, split_id
 from exchange.stores._stages import Stages, deadline, read
 from exchange.stores._words import STATE, STATES
 

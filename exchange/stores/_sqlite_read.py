@@ -12,13 +12,13 @@ import orjson
 import zstandard
 
 from exchange.errors import NotFound
-from exchange.instants import show_id
+from exchange.instants import NUMBER_BITS, show_id
 from exchange.model import Parcel, indexed
 from exchange.ports import Generation, Kept, Mail
 from exchange.signinglog import Row
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_keys import key_hash
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._sqlite_rows import Rows, split_id
 from exchange.stores._sqlite_signing import SigningRows
 from exchange.stores._words import STATE, STATES
 

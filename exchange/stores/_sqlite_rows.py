@@ -9,13 +9,12 @@ from typing import Any, Final
 import orjson
 
 from exchange.errors import NotFound
-from exchange.instants import ID_BITS, show_id
+from exchange.instants import ID_BITS, NUMBER_BITS, show_id
 from exchange.lifecycle import MESSAGE, replay
 from exchange.model import Arrival, Delivery, Parcel, Spool
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._words import EVENTS
 
-NUMBER_BITS: Final = 8  # a message has at most 255 deliveries in its life
 MARKS: Final = frozenset(("overdue", "expire", "try", "note"))  # journal lines that are no step
 
 
