@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
 from pydantic import ValidationError
 
 from exchange import plugins
-from exchange.errors import ConfigurationError, NotFound, Refused
+from exchange.errors import ConfigurationError, NotFound, Poisonous, Refused
 from exchange.instants import SECOND, read_id, show_id, show_instant
+from exchange.lifecycle import MESSAGE
+from exchange.model import Arrival, Parcel
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import PartyRow
 from exchange.signing import expiry
@@ -175,17 +179,43 @@ class Control:
     # -- changing ------------------------------------------------------------------------------------------------
 
     async def message_change(
-        self, verb: str, ids: Sequence[str], reason: str, actor: str, delivery: int | None = None
+        self,
+        verb: str,
+        ids: Sequence[str],
+        reason: str,
+        actor: str,
+        delivery: int | None = None,
+        silent: bool = False,
     ) -> list[dict[str, Any]]:
-        """Hold, release, resend, requeue or discard messages: all of them or none."""
+        """Hold, release, resend, requeue or discard messages: all of them or none.
+
+        Who sent what is discarded is told so, unless *silent*; ``told`` is the endpoint where, or empty.
+        """
         if verb not in CHANGES:
             raise NotFound(f"messages can't be {verb!r}", f"没有操作 {verb!r}")
         now = self._daemon.now()
         changes = [Change(_id(id), verb, actor, reason, now, delivery) for id in ids]
+        if verb == "discard":
+            changes = [change if silent else await self._telling(change) for change in changes]
         done: list[Changed] = await self._daemon.change(changes)
         for change in changes:
             self._daemon.log.info("message.changed", id=show_id(change.message), verb=verb, actor=actor)
-        return [{"id": id, "state": changed.state} for id, changed in zip(ids, done, strict=True)]
+        shown = [{"id": id, "state": changed.state} for id, changed in zip(ids, done, strict=True)]
+        if verb != "discard":
+            return shown
+        return [one | {"told": _told(change)} for one, change in zip(shown, changes, strict=True)]
+
+    async def _telling(self, change: Change) -> Change:
+        """Return a discard with the receipt that tells the message's sender, where one is due."""
+        daemon, life = self._daemon, await self._daemon.store.life(change.message)
+        if change.verb not in MESSAGE[life["state"]]:
+            return change  # the store says why not
+        parcel = Parcel(life["name"], b"")  # of what is gone, or would do again what it did
+        if life["code"] != Poisonous.default_code:
+            with suppress(NotFound):
+                parcel = await daemon.store.payload(change.message)
+        arrival = Arrival(change.message, life["at"], life["endpoint"], life["party"], parcel)
+        return evolve(change, planned=await daemon.switch.last_word(arrival, life["type"], change.reason))
 
     async def party_hold(self, code: str, state: str, reason: str, actor: str) -> dict[str, str]:
         """Hold a party (``held``) or resume it (empty)."""
@@ -283,6 +313,10 @@ def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int
         party: {stage: count for (whose, stage), count in missing.items() if whose == party}
         for party in dict.fromkeys(party for party, _ in missing)
     }
+
+
+def _told(change: Change) -> str:
+    return ", ".join(planned.endpoint for planned in change.planned)
 
 
 def _id(text: str) -> int:

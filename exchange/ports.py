@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Protocol
 from attrs import Factory, field, frozen
 
 from exchange.instants import Instant
-from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Planned, Question
 from exchange.options import Strict
 from exchange.register import Learner
 from exchange.signingjobs import Jobs
@@ -107,6 +107,7 @@ class Change:
     reason: str
     at: Instant
     delivery: int | None = None
+    planned: tuple[Planned, ...] = ()  # of a discard: the receipt that tells the sender, written with it
 
 
 @frozen
@@ -299,6 +300,7 @@ class Changed:
     deliveries: Sequence[Delivery] = ()  # now QUEUED
     withdrawn: Sequence[tuple[int, int]] = ()  # no longer QUEUED
     arrivals: Sequence[int] = ()  # to be sorted again
+    mailed: Sequence[str] = ()  # endpoints in whose mailbox something is now
 
 
 LAST: Final = "last"  # the stage of the receipt that ends the waiting

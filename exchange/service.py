@@ -334,6 +334,7 @@ class Daemon:
         for changed in done:
             self.switch.sending.drop(changed.withdrawn)
             self.switch.sending.push(changed.deliveries)
+            self.switch.sending.ring(changed.mailed)
             if changed.arrivals:
                 await self.switch.patiently(partial(self.switch.again, changed.arrivals))
         return done

@@ -30,8 +30,8 @@ from exchange.errors import (
 from exchange.explaining import Worker
 from exchange.forms import Again, Formed, stepped
 from exchange.instants import Instant, show_id
-from exchange.intake import Examined, decide, examine
-from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel
+from exchange.intake import Examined, decide, discarded, examine
+from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel, Planned
 from exchange.ports import Concluded, Meter, Store
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
@@ -230,6 +230,21 @@ class Switch:
             return examine(arrival, self.catalogue, table, at, self.held, lean=True)
         except Exception as why:
             return Examined(arrival, error=self._unexpected(arrival, why))
+
+    async def last_word(self, arrival: Arrival, type: str, reason: str) -> tuple[Planned, ...]:
+        """Plan the receipt that tells a sender that an operator discards his message; nothing where none is due.
+
+        *type* is what the message was known as before; what can't be read any more is told by that.
+        """
+        table, at = self.table, self._now()
+        look = partial(examine, arrival, self.catalogue, table, at, lean=True)  # whoever is on hold is told as well
+        try:
+            examined = await asyncio.get_running_loop().run_in_executor(None, look)
+        except Exception as why:
+            examined = Examined(arrival, error=self._unexpected(arrival, why))
+        if examined.type is None:
+            examined = evolve(examined, type=self.catalogue.types.get(type))
+        return discarded(examined, reason, self.catalogue, table, at)
 
     def _unexpected(self, arrival: Arrival, why: Exception) -> Unexpected:
         trace = whereabouts(why)

@@ -129,7 +129,7 @@ class ToTable:
         """List required columns."""
         return [column.name for column in self._columns if column.use == "M" and column.name not in self._used]
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
         """Return CSV: of all headings those that rows name, in the order of the template."""
         headings = [column.name for column in self._columns if column.name in self._used]
         text = io.StringIO()
