@@ -81,5 +81,5 @@ class Intake:
             raise unreadable("X-File-Name", "expected UTF-8, percent-encoded", "应为百分号编码的 UTF-8") from None
         if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable() or len(name.encode()) > 255:
             raise unreadable("X-File-Name", "expected a file name without slashes, at most 255 bytes",
-                             "应为不含斜杠的文件名, 最长 255 字节")  # fmt: skip
+                             "应为不含斜杠的文件名，最长 255 字节")  # fmt: skip
         return name

@@ -31,11 +31,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "SWX-8030": Kind(400, "A parameter or header can't be read", "参数或请求头无法识别"),
     "SWX-8040": Kind(404, "There is nothing here", "所请求的内容不存在"),
     "SWX-8050": Kind(405, "This method isn't offered here", "此处不支持该请求方法"),
-    "SWX-8060": Kind(415, "Encoded bodies aren't taken", "不接受经过编码(压缩)的请求体"),
-    "SWX-8070": Kind(503, "The switch is stopping", "交换服务正在停止"),
+    "SWX-8060": Kind(415, "Encoded bodies aren't taken", "不接受经过编码（压缩）的请求体"),
+    "SWX-8070": Kind(503, "The switch is stopping", "交换机正在停止"),
     "SWX-1070": Kind(413, "The message is too large", "报文超过大小限制"),
-    "SWX-6000": Kind(503, "The switch can't take messages now", "交换服务暂时无法接收报文"),
-    "SWX-9000": Kind(500, "The switch failed", "交换服务内部错误"),
+    "SWX-6000": Kind(503, "The switch can't take messages now", "交换机暂时无法接收报文"),
+    "SWX-9000": Kind(500, "The switch failed", "交换机内部错误"),
 }
 
 
@@ -63,7 +63,7 @@ class Problem(Exception):
             "status": kind.status,
             "detail": self.en,
             "code": self.code,
-            "zh": f"{kind.zh}: {self.zh}",
+            "zh": f"{kind.zh}：{self.zh}",
         }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -81,7 +81,7 @@ class Problem(Exception):
 def _again(kind: str, seconds: float, code: str = "", **headers: str) -> Problem:
     whole = max(1, math.ceil(seconds))
     en = f"nothing is confirmed; ask or send again in {whole} seconds"
-    zh = f"本次请求未被确认, 请 {whole} 秒后重试"
+    zh = f"本次请求未被确认，请 {whole} 秒后重试"
     return Problem(kind, en, zh, code=code, headers={"Retry-After": str(whole), **headers})
 
 
@@ -95,7 +95,7 @@ def unauthorized() -> Problem:
     return Problem(
         "SWX-8010",
         "send 'Authorization: Bearer <key>' with a key that is in force, or ask the operator for one",
-        "请用有效的密钥发送 'Authorization: Bearer <密钥>', 或向平台运营方申请",
+        "请用有效的密钥发送 'Authorization: Bearer <密钥>'，或向平台运营方申请",
         headers={"WWW-Authenticate": "Bearer"},
     )
 
@@ -106,19 +106,23 @@ def throttled(seconds: float) -> Problem:
     return Problem(
         "SWX-8020",
         f"check the key, and try again in {whole} seconds",
-        f"请检查密钥, 并在 {whole} 秒后重试",
+        f"请检查密钥，并在 {whole} 秒后重试",
         headers={"Retry-After": str(whole)},
     )
 
 
 def nothing_here() -> Problem:
     """Return the one answer to what doesn't exist and to what is somebody else's."""
-    return Problem("SWX-8040", "check the address and the id", "请检查地址和编号")
+    return Problem(
+        "SWX-8040",
+        "check the address and the id; /v1/openapi.json lists the addresses",
+        "请检查地址和编号；全部地址见 /v1/openapi.json",
+    )
 
 
 def unreadable(name: str, en: str, zh: str) -> Problem:
     """Return the answer to a parameter or header that makes no sense."""
-    return Problem("SWX-8030", f"{name}: {en}", f"{name}: {zh}")
+    return Problem("SWX-8030", f"{name}: {en}", f"{name}：{zh}")
 
 
 def problem_of(error: Exception) -> Problem:
@@ -139,4 +143,4 @@ def problem_of(error: Exception) -> Problem:
         case _:
             code = error.code if isinstance(error, ExchangeError) else ""
             en = "tell the operator when this happened; sending again does no harm"
-            return Problem("SWX-9000", en, "请将发生时间告知平台运营方; 可放心重新发送", code=code)
+            return Problem("SWX-9000", en, "请将发生时间告知平台运营方；可放心重新发送", code=code)
