@@ -20,6 +20,7 @@ from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import ROLES, PartyRow
 from exchange.verbs.devices import Devices
 from exchange.verbs.signing import Signing
+from exchange.yamlfile import Document
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
@@ -204,16 +205,7 @@ class Control:
 
     async def party_import(self, rows: Sequence[Mapping[str, Any]], reason: str, actor: str) -> dict[str, Any]:
         """Keep parties in the store, after checking every one, and take them into the table in force."""
-        problems = []
-        for number, row in enumerate(rows, 1):
-            try:
-                party = PartyRow.model_validate(row)
-                for endpoint in party.endpoints:
-                    plugins.load("adapters", endpoint.kind).Options.model_validate(endpoint.model_extra or {})
-            except ValidationError as why:
-                problems += [f"row {number}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in why.errors()]
-            except ConfigurationError as why:
-                problems += [f"row {number}: {problem}" for problem in why.problems]
+        problems = [text for number, row in enumerate(rows, 1) for text in _mistakes(row, number)]
         if problems:
             raise ConfigurationError(problems)
         count = await self._daemon.import_parties(rows, actor, reason)
@@ -269,6 +261,26 @@ NEED_REASON: Final = frozenset(
         *("routes.publish", "routes.rollback", "schema.reload"),
     ]
 )
+
+
+def _mistakes(row: Mapping[str, Any], number: int) -> list[str]:
+    """Return every mistake in one line of a list of parties."""
+    line = Document("imported", row, {(): (number, 1)})
+    try:
+        party = PartyRow.model_validate(row)
+    except ValidationError as why:
+        return line.problems(why, PartyRow)
+    found = []
+    for index, endpoint in enumerate(party.endpoints):
+        at = ("endpoints", index)
+        try:
+            options = plugins.load("adapters", endpoint.kind).Options
+            options.model_validate(endpoint.model_extra or {})
+        except ConfigurationError as why:
+            found += [line.problem((*at, "kind"), text) for text in why.problems]
+        except ValidationError as why:
+            found += line.problems(why, options, at)
+    return found
 
 
 def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
