@@ -9,7 +9,7 @@ import click
 
 from exchange.commands._command import Noun, pick
 from exchange.commands._daemon import ask
-from exchange.commands._output import Column, facts, finish, put, say, table
+from exchange.commands._output import Column, cell, facts, finish, put, say, table
 
 QUEUE: Final[tuple[Column, ...]] = (("party", "party", "接入方"), ("depth", "to be signed", "待签名"))
 LOG: Final[tuple[Column, ...]] = (
@@ -50,7 +50,7 @@ def status() -> None:
 
 def _print_status(told: Mapping[str, Any]) -> None:
     production = "" if told["production"] else pick(" (non-production)", "（非生产）")
-    fast = " / ".join(str(told[f"p{share}_ms"]) for share in (50, 95, 99))
+    fast = " / ".join(cell(told[f"p{share}_ms"]) for share in (50, 95, 99))
     facts(
         (
             ("token", "密码设备", told["token"] + production),
