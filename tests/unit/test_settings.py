@@ -121,9 +121,10 @@ token: {alow_software_keys: true}
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("- store\n", "switchd.yaml:1:1: should be a valid dictionary or instance of Settings"),
-        ("store\n", "switchd.yaml:1:1: should be a valid dictionary or instance of Settings"),
-        ("store: sqlite\n", "switchd.yaml:1:1: store: should be a valid dictionary or instance of StoreSettings"),
+        ("- store\n", "switchd.yaml:1:1: must hold keys and their values"),
+        ("store\n", "switchd.yaml:1:1: must hold keys and their values"),
+        ("routes: [routes.yaml]\n", "switchd.yaml:1:1: routes: must be the name of a file or folder"),
+        ("store: sqlite\n", "switchd.yaml:1:1: store: must hold keys and their values"),
         ("store:\n  kind: a\n  kind: b\n", "switchd.yaml:3:3: store: 'kind' stands here twice"),
         ("store: {\n", "switchd.yaml:2:1: did not find expected node content"),
         ("limits: {backlog: 1.5}\n", "limits.backlog: should be a valid integer"),
@@ -131,7 +132,7 @@ token: {alow_software_keys: true}
         ("store: {kind: sqlit}\n", "switchd.yaml:1:9: store.kind: no store is called 'sqlit', did you mean 'sqlite'?"),
         ("token: {kind: hsm}\n", "switchd.yaml:1:9: token.kind: no token is called 'hsm' (known: devices, software)"),
         ("\nadapters:\n  ampq: {}\n", "switchd.yaml:3:3: adapters.ampq: no adapter is called 'ampq', did you mean"),
-        ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: should be a valid dictionary"),
+        ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: must hold keys and their values"),
     ],
 )
 def test_each_mistake_is_told_with_what_it_is(write: Write, text: str, problem: str) -> None:
