@@ -216,6 +216,7 @@ def test_a_code_of_a_regime_is_explained_with_its_family(code: str, zh: str | No
 def test_a_code_that_nobody_knows_is_not_found() -> None:
     assert run("explain", "SWX-2111").exit_code == 3
     assert run("explain", "4711").exit_code == 3
+    assert "the switch's own are written SWX-2010" in run("explain", "2010").stderr
 
 
 def test_a_new_key_opens_the_https_endpoint_that_has_its_hash() -> None:
