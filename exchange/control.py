@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from exchange import plugins
 from exchange.errors import ConfigurationError, NotFound, Refused
-from exchange.instants import SECOND, read_id, show_id, show_instant
+from exchange.instants import SECOND, show_id, show_instant
 from exchange.lifecycle import MESSAGE
 from exchange.ports import Change, Changed, Generation
 from exchange.routesfile import ROLES, PartyRow
+from exchange.verbs import message_id
 from exchange.verbs.devices import Devices
 from exchange.verbs.signing import Signing
 from exchange.yamlfile import Document
@@ -100,12 +101,12 @@ class Control:
         if filters.get("state"):
             _expect("state", "状态", filters["state"], STATES)
         before = filters.pop("before", "")
-        heads = await self._daemon.store.messages(before=_id(before) if before else 0, **filters)
+        heads = await self._daemon.store.messages(before=message_id(before) if before else 0, **filters)
         return [_dated(head) for head in heads]
 
     async def message_show(self, id: str) -> dict[str, Any]:
         """Show the whole life of a message, with every regime code in words."""
-        life = _dated(await self._daemon.store.life(_id(id)))
+        life = _dated(await self._daemon.store.life(message_id(id)))
         life["facts"] = _dated(life["facts"])
         for line in life["journal"]:
             if line.get("receipt"):
@@ -115,7 +116,7 @@ class Control:
     async def _meaning(self, receipt: str, code: str) -> dict[str, str]:
         """Return what a code says in the type of the receipt that it came in."""
         try:
-            name = (await self._daemon.store.life(_id(receipt)))["type"]
+            name = (await self._daemon.store.life(message_id(receipt)))["type"]
         except NotFound:  # retention took it
             return {}
         type = self._daemon.catalogue.types.get(name)
@@ -180,7 +181,7 @@ class Control:
         if verb not in CHANGES:
             raise NotFound(f"messages can't be {verb!r}", f"没有操作 {verb!r}")
         now = self._daemon.now()
-        changes = [Change(_id(id), verb, actor, reason, now, delivery) for id in ids]
+        changes = [Change(message_id(id), verb, actor, reason, now, delivery) for id in ids]
         done: list[Changed] = await self._daemon.change(changes)
         for change in changes:
             self._daemon.log.info("message.changed", id=show_id(change.message), verb=verb, actor=actor)
@@ -299,13 +300,6 @@ def _expect(what: str, zh: str, name: str, known: Collection[str]) -> None:
     near = [alike[one] for one in difflib.get_close_matches(name.casefold(), alike, 1)]
     en, cn = (f", did you mean {near[0]!r}?", f"，是否为 {near[0]!r}？") if near else ("", "")
     raise NotFound(f"there is no {what} {name!r}{en}", f"没有{zh} {name!r}{cn}")
-
-
-def _id(text: str) -> int:
-    try:
-        return read_id(text)
-    except ValueError as why:
-        raise NotFound(str(why), f"{text!r} 不是报文编号（格式 YYYYMMDD-N）") from None
 
 
 def _dated(head: dict[str, Any]) -> dict[str, Any]:

@@ -176,6 +176,12 @@ async def test_a_misspelled_name_is_not_an_empty_list_but_answered_with_what_may
         assert f"是否为 '{meant}'？" in why.zh
 
 
+async def test_the_signing_log_of_what_is_no_message_is_not_found(tmp_path: Path) -> None:
+    """It was an error of ours, SWX-9000."""
+    async with running(tmp_path) as house:
+        assert isinstance(await refused(house, "sign.log", message="order.xml"), NotFound)
+
+
 async def test_messages_are_found_by_their_keys(tmp_path: Path) -> None:
     async with running(tmp_path) as house:
         id = await house.give("ent1-box", order(7))
