@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 from collections.abc import Mapping
 from datetime import date
+from ssl import SSLError
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
@@ -119,9 +120,12 @@ class HttpApi:
         bounds = Bounds(connections=s.connections, header_seconds=s.header_seconds, stall_seconds=s.stall_seconds)
         try:
             return await listen(self, host=s.host, port=s.port, certificate=s.certificate, key=s.key, bounds=bounds)
+        except SSLError as error:
+            what = f"{s.certificate} and {s.key} are not, in PEM, a certificate and its own key: {error}"
         except OSError as error:
-            what = f"http_api: can't listen on {s.host}:{s.port} with certificate {s.certificate}: {error}"
-            raise ConfigurationError([f"{what} · 无法监听该地址或读取证书"]) from error
+            using = f" with {s.certificate} and {s.key}" if s.certificate else ""
+            what = f"can't listen on {s.host}:{s.port}{using}: {error.strerror}"
+        raise ConfigurationError([f"switchd.yaml: http_api: {what}"])
 
     async def send(self, endpoint: Endpoint, parcel: Parcel) -> None:
         """Wake who waits for it: the store has the parcel, and shows it in the mailbox once this is settled."""

@@ -204,7 +204,7 @@ class SftpServer:
         except CannotListenError as error:
             where = f"{settings.host or '*'}:{settings.port}"
             raise ConfigurationError(
-                [f"switchd.yaml: sftp_server: can't listen on {where}: {error.socketError}"]
+                [f"switchd.yaml: sftp_server: can't listen on {where}: {error.socketError.strerror}"]
             ) from error
         self.log.info("sftp.listening", host=settings.host, port=self.port)
 

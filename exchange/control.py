@@ -6,7 +6,7 @@ Changes need a reason; who asks comes from the socket. The console will talk to 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -16,23 +16,27 @@ from pydantic import ValidationError
 
 from exchange import plugins
 from exchange.errors import ConfigurationError, NotFound, Poisonous, Refused
-from exchange.instants import SECOND, read_id, show_id, show_instant
+from exchange.instants import SECOND, show_id, show_instant
 from exchange.lifecycle import MESSAGE
 from exchange.model import Arrival, Parcel
 from exchange.ports import Change, Changed, Generation
-from exchange.routesfile import PartyRow
+from exchange.routesfile import ROLES, PartyRow
 from exchange.signing import expiry
-from exchange.verbs import keys, trust
+from exchange.verbs import keys, message_id, trust
 from exchange.verbs.devices import Devices
 from exchange.verbs.evidence import Evidence
 from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
+from exchange.yamlfile import Document
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
 
 Verb = Callable[..., Awaitable[Any]]
 CHANGES: Final = ("hold", "release", "resend", "requeue", "discard")
+STATES: Final = tuple(state for state in MESSAGE if state)
+FEW: Final = 2000  # names among which a misspelled one is looked for: more would hold up the reactor
+ANSWER: Final = ("code", "stage", "outcome", "terminal", "text")  # as the store keeps one
 
 
 class Control:
@@ -105,13 +109,16 @@ class Control:
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
         """List messages, newest first; filters: state, party, type, before (an id), limit."""
+        if filters.get("state"):
+            _expect("state", "状态", filters["state"], STATES)
         before = filters.pop("before", "")
-        heads = await self._daemon.store.messages(before=_id(before) if before else 0, **filters)
+        heads = await self._daemon.store.messages(before=message_id(before) if before else 0, **filters)
         return [_dated(head) for head in heads]
 
     async def message_show(self, id: str) -> dict[str, Any]:
         """Show the whole life of a message, with every regime code in words."""
-        life = _dated(await self._daemon.store.life(_id(id)))
+        life = _dated(await self._daemon.store.life(message_id(id)))
+        life["facts"] = _dated(life["facts"])
         for line in life["journal"]:
             if line.get("receipt"):
                 line["meaning"] = await self._meaning(line["receipt"], line["code"])
@@ -120,7 +127,7 @@ class Control:
     async def _meaning(self, receipt: str, code: str) -> dict[str, str]:
         """Return what a code says in the type of the receipt that it came in."""
         try:
-            name = (await self._daemon.store.life(_id(receipt)))["type"]
+            name = (await self._daemon.store.life(message_id(receipt)))["type"]
         except NotFound:  # retention took it
             return {}
         type = self._daemon.catalogue.types.get(name)
@@ -149,6 +156,8 @@ class Control:
 
     async def party_list(self, role: str = "") -> list[dict[str, Any]]:
         """List the parties, with their endpoints and whether they are on hold."""
+        if role:
+            _expect("role", "角色", role, ROLES)
         table, held = self._daemon.switch.table, self._daemon.switch.held
         endpoints: dict[str, list[str]] = {}
         for endpoint in table.endpoints.values():
@@ -170,8 +179,6 @@ class Control:
         """List receipts, newest first; *unmatched* only those whose cause has not come."""
         heads = await self._daemon.store.messages(answers=True, party=party, limit=limit if not unmatched else 10_000)
         shown = [_dated(head) for head in heads]
-        for head in shown:
-            head["answers"] = [{"code": a[0], "stage": a[1], "outcome": a[2]} for a in head["answers"]]
         if unmatched:
             shown = [head for head in shown if head["state"] == "RECEIVED" or head["code"] == "SWX-2020"][:limit]
         return shown
@@ -194,7 +201,7 @@ class Control:
         if verb not in CHANGES:
             raise NotFound(f"messages can't be {verb!r}", f"没有操作 {verb!r}")
         now = self._daemon.now()
-        changes = [Change(_id(id), verb, actor, reason, now, delivery) for id in ids]
+        changes = [Change(message_id(id), verb, actor, reason, now, delivery) for id in ids]
         if verb == "discard":
             changes = [change if silent else await self._telling(change) for change in changes]
         done: list[Changed] = await self._daemon.change(changes)
@@ -219,14 +226,12 @@ class Control:
 
     async def party_hold(self, code: str, state: str, reason: str, actor: str) -> dict[str, str]:
         """Hold a party (``held``) or resume it (empty)."""
-        if code not in self._daemon.switch.table.parties:
-            raise NotFound(f"there is no party {code!r}", f"没有接入方 {code!r}")
+        _expect("party", "接入方", code, self._daemon.switch.table.parties)
         return await self._hold(f"party:{code}", state, reason, actor)
 
     async def endpoint_hold(self, name: str, state: str, reason: str, actor: str) -> dict[str, str]:
         """Hold an endpoint (``held``) or resume it (empty)."""
-        if name not in self._daemon.switch.table.endpoints:
-            raise NotFound(f"there is no endpoint {name!r}", f"没有端点 {name!r}")
+        _expect("endpoint", "端点", name, self._daemon.switch.table.endpoints)
         return await self._hold(f"endpoint:{name}", state, reason, actor)
 
     async def _hold(self, subject: str, state: str, reason: str, actor: str) -> dict[str, str]:
@@ -238,16 +243,7 @@ class Control:
 
     async def party_import(self, rows: Sequence[Mapping[str, Any]], reason: str, actor: str) -> dict[str, Any]:
         """Keep parties in the store, after checking every one, and take them into the table in force."""
-        problems = []
-        for number, row in enumerate(rows, 1):
-            try:
-                party = PartyRow.model_validate(row)
-                for endpoint in party.endpoints:
-                    plugins.load("adapters", endpoint.kind).Options.model_validate(endpoint.model_extra or {})
-            except ValidationError as why:
-                problems += [f"row {number}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in why.errors()]
-            except ConfigurationError as why:
-                problems += [f"row {number}: {problem}" for problem in why.problems]
+        problems = [text for number, row in enumerate(rows, 1) for text in _mistakes(row, number)]
         if problems:
             raise ConfigurationError(problems)
         count = await self._daemon.import_parties(rows, actor, reason)
@@ -307,6 +303,26 @@ NEED_REASON: Final = frozenset(
 )
 
 
+def _mistakes(row: Mapping[str, Any], number: int) -> list[str]:
+    """Return every mistake in one line of a list of parties."""
+    line = Document("imported", row, {(): (number, 1)})
+    try:
+        party = PartyRow.model_validate(row)
+    except ValidationError as why:
+        return line.problems(why, PartyRow)
+    found = []
+    for index, endpoint in enumerate(party.endpoints):
+        at = ("endpoints", index)
+        try:
+            options = plugins.load("adapters", endpoint.kind).Options
+            options.model_validate(endpoint.model_extra or {})
+        except ConfigurationError as why:
+            found += [line.problem((*at, "kind"), text) for text in why.problems]
+        except ValidationError as why:
+            found += line.problems(why, options, at)
+    return found
+
+
 def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     """Return party -> stage -> receipts overdue."""
     return {
@@ -319,19 +335,24 @@ def _told(change: Change) -> str:
     return ", ".join(planned.endpoint for planned in change.planned)
 
 
-def _id(text: str) -> int:
-    try:
-        return read_id(text)
-    except ValueError as why:
-        raise NotFound(str(why), f"{text!r} 不是报文编号（格式 YYYYMMDD-N）") from None
+def _expect(what: str, zh: str, name: str, known: Collection[str]) -> None:
+    """Raise NotFound where nothing has that name, with what may have been meant."""
+    if name in known:
+        return
+    alike = {one.casefold(): one for one in known} if len(known) <= FEW else {}
+    near = [alike[one] for one in difflib.get_close_matches(name.casefold(), alike, 1)]
+    en, cn = (f", did you mean {near[0]!r}?", f"，是否为 {near[0]!r}？") if near else ("", "")
+    raise NotFound(f"there is no {what} {name!r}{en}", f"没有{zh} {name!r}{cn}")
 
 
 def _dated(head: dict[str, Any]) -> dict[str, Any]:
-    """Write every instant for people."""
+    """Write every instant for people, and each answer of a receipt with the names of its parts."""
     shown = dict(head)
     for name, value in head.items():
         if name in ("at", "due_at") and isinstance(value, int):
             shown[name] = show_instant(value)
+        elif name == "answers":
+            shown[name] = [dict(zip(ANSWER, one, strict=True)) for one in value]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             shown[name] = [_dated(one) for one in value]
     return shown

@@ -91,7 +91,7 @@ class Problem(Exception):
         """Return the answer that nothing was done, and when to come again."""
         whole = max(1, math.ceil(seconds))
         en = f"nothing is confirmed; ask or send again in {whole} seconds"
-        zh = f"本次请求未被确认, 请 {whole} 秒后重试"
+        zh = f"本次请求未被确认，请 {whole} 秒后重试"
         return cls(kind, en, zh, code=code, headers={"Retry-After": str(whole), **headers})
 
     @classmethod
@@ -128,4 +128,4 @@ class Problem(Exception):
             case _:
                 code = error.code if isinstance(error, ExchangeError) else ""
                 en = "tell the operator when this happened; sending again does no harm"
-                return cls("SWX-9000", en, "请将发生时间告知平台运营方; 可放心重新发送", code=code)
+                return cls("SWX-9000", en, "请将发生时间告知平台运营方；可放心重新发送", code=code)

@@ -222,6 +222,15 @@ async def test_a_message_list_is_aligned_text_and_may_be_ids_only(home: Path) ->
     assert (await online(home, "message", "list", "--ids")).stdout == "20261122-42\n"
 
 
+async def test_a_figure_that_is_not_known_yet_is_a_dash(home: Path) -> None:
+    assert "0.5 / 0.8 / -" in (await online(home, "sign", "status")).stdout
+
+
+async def test_a_signature_on_trial_is_told_in_the_readers_language(home: Path) -> None:
+    told = (await online(home, "--lang", "zh", "sign", "test", "--profile", "ceb-sm2", "--key", "shop")).stdout
+    assert told.splitlines() == ["签名规格  ceb-sm2", "密钥      shop", "验证通过  是"]
+
+
 async def test_the_life_of_a_message_says_what_a_regimes_code_means(home: Path) -> None:
     assert "receipt 20261122-43 800 released" in (await online(home, "message", "show", "20261122-42")).stdout
     assert "800 放行" in (await online(home, "--lang", "zh", "message", "show", "20261122-42")).stdout

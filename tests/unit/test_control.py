@@ -173,6 +173,31 @@ async def test_what_is_not_there_is_not_found_in_two_languages(tmp_path: Path, i
             assert (type(why), why.code) == (NotFound, "SWX-7010")
 
 
+@pytest.mark.parametrize(
+    ("verb", "wrong", "meant"),
+    [
+        ("message.list", {"state": "HELDD"}, "HELD"),
+        ("party.list", {"role": "custom"}, "customs"),
+        ("party.hold", {"code": "ent1", "state": "held", "reason": "unpaid"}, "ENT1"),
+        ("endpoint.hold", {"name": "ent1-bx", "state": "held", "reason": "unpaid"}, "ent1-box"),
+    ],
+)
+async def test_a_misspelled_name_is_not_an_empty_list_but_answered_with_what_may_have_been_meant(
+    tmp_path: Path, verb: str, wrong: Mapping[str, Any], meant: str
+) -> None:
+    async with running(tmp_path) as house:
+        why = await refused(house, verb, **wrong)
+        assert isinstance(why, NotFound)
+        assert f"did you mean '{meant}'?" in why.en
+        assert f"是否为 '{meant}'？" in why.zh
+
+
+async def test_the_signing_log_of_what_is_no_message_is_not_found(tmp_path: Path) -> None:
+    """It was an error of ours, SWX-9000."""
+    async with running(tmp_path) as house:
+        assert isinstance(await refused(house, "sign.log", message="order.xml"), NotFound)
+
+
 async def test_messages_are_found_by_their_keys(tmp_path: Path) -> None:
     async with running(tmp_path) as house:
         id = await house.give("ent1-box", order(7))
@@ -221,6 +246,11 @@ async def test_receipts_are_listed_and_those_that_answer_nothing_by_themselves(t
         parked = await house.give("customs-queue", answer(2, code="800"), "early.xml")
         await house.settle()
         listed = await house.ask("receipt.list")
+        life = await house.ask("message.show", id=joined)
+        assert [head["answers"] for head in (await house.ask("message.list"))[:2]] == [
+            head["answers"] for head in listed
+        ]
+        assert life["facts"]["answers"] == listed[1]["answers"]
         assert [(head["id"], head["answers"][0]["code"]) for head in listed] == [(parked, "800"), (joined, "120")]
         assert [head["id"] for head in await house.ask("receipt.list", unmatched=True)] == [parked]
         await house.pass_time(3601)

@@ -163,9 +163,16 @@ async def test_a_table_and_a_list_that_come_at_once_are_taken_one_after_the_othe
 
 
 BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
-    "a role of nobody": ({"code": "X", "role": "pirate"}, "row 2: role"),
-    "an unknown key": ({"code": "X", "role": "port", "colour": "red"}, "row 2: colour"),
-    "an unknown kind": ({"code": "X", "role": "port", "endpoints": [{"name": "x", "kind": "pigeon"}]}, "row 2: "),
+    "a role of nobody": ({"code": "X", "role": "pirate"}, "imported:2:1: role: should be 'enterprise'"),
+    "an unknown key": ({"code": "X", "role": "port", "colour": "red"}, "imported:2:1: unknown key 'colour'"),
+    "an unknown kind": (
+        {"code": "X", "role": "port", "endpoints": [{"name": "x", "kind": "pigeon"}]},
+        "imported:2:1: endpoints[0].kind: no adapter is called 'pigeon'",
+    ),
+    "an option unknown to the kind": (
+        {"code": "X", "role": "port", "endpoints": [{"name": "x", "kind": "memory", "cap": 1}]},
+        "imported:2:1: endpoints[0]: unknown key 'cap'",
+    ),
     "a party of the file": ({"code": "ENT1", "role": "enterprise"}, "'ENT1' stands here twice, or was imported"),
     "an id of another": ({"code": "X", "role": "port", "ids": ["DXPENT0000000001"]}, "'DXPENT0000000001' belongs to"),
     "an id of one beside it": ({"code": "X", "role": "port", "ids": ["DXPENT0000000009"]}, "belongs to party 'ENT9'"),

@@ -203,7 +203,7 @@ async def test_a_port_in_use_is_a_mistake_of_the_configuration(tmp_path: Path) -
     await first.serve({"one": endpoint()})
     second = server(tmp_path, LogCapture())
     second._settings = SftpServer.Settings(host="127.0.0.1", port=first.port)
-    with pytest.raises(ConfigurationError, match="can't listen"):
+    with pytest.raises(ConfigurationError, match=r"can't listen on 127.0.0.1:\d+: Address already in use"):
         await second.serve({"one": endpoint()})
     await second.stop()
     await first.stop()
