@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from attrs import Factory, define, field
 
-from exchange import asgi, catalogue, editions, observability, observability_signing, plugins, routesfile
+from exchange import asgi, catalogue, editions, observability, observability_signing, plugins, routesfile, tls
 from exchange.catalogue import Catalogue
 from exchange.chores import Chores
 from exchange.control import Control
@@ -222,7 +222,7 @@ class Daemon:
             return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
-        """Read schemas, authorities and routes anew, as SIGHUP asks; bad files change nothing but the log."""
+        """Read all files but switchd.yaml anew, as SIGHUP asks; bad ones change nothing but the log."""
         try:
             await self.renew_schemas(actor, "reload")
         except Exception as why:
@@ -231,6 +231,7 @@ class Daemon:
             await self.trusting.renew()
         except Exception as why:
             self.log.error("trust.refused", problems=_problems(why))
+        tls.renew({**self.adapters, "signing.api": self.api}, self.log)
         try:
             text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
             await self.publish(text, actor, "reload")
