@@ -51,6 +51,7 @@ class World:
     directory: str = "."  # where the adapter may keep files; removed by nobody
     limit_bytes: int = 64 * 1024 * 1024  # the largest payload; more is refused while it arrives
     spool_bytes: int = 256 * 1024  # payloads over this are streamed to a file (``Spool``) instead of memory
+    retention_days: int = 90  # how long the store keeps messages: what nobody fetched must be there as long
     settings: Any = None  # the kind's own Settings value, from switchd.yaml
 
 

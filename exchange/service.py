@@ -257,7 +257,7 @@ class Daemon:
     def _world(self, kind: str) -> World:
         directory = self.installation.path(self.installation.settings.spool) / kind
         directory.mkdir(parents=True, exist_ok=True)
-        limits = self.installation.settings.limits
+        settings = self.installation.settings
         return World(
             take=self.switch.take,
             archive=self.store,
@@ -265,8 +265,9 @@ class Daemon:
             now=self.now,
             log=self.log,
             directory=str(directory),
-            limit_bytes=limits.payload_bytes,
-            spool_bytes=limits.spool_bytes,
+            limit_bytes=settings.limits.payload_bytes,
+            spool_bytes=settings.limits.spool_bytes,
+            retention_days=settings.store.retention_days,
             settings=self.installation.adapter(kind),
         )
 
