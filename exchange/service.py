@@ -39,6 +39,11 @@ from exchange.trusting import Trusting
 ACTOR: Final = "switchd"
 RELEASED_AT_ONCE: Final = 200  # messages of a party that is resumed, in one transaction
 Built = tuple[RoutingTable, list[routesfile.Test]]  # what checking a table makes of it
+REFUSED: Final = {  # of a reload
+    "en": "message types and routing table stay as they were: the administrator corrects the files that are named, "
+    "then sends SIGHUP again",
+    "zh": "报文类型和路由表均保持不变：请管理员更正所列文件后重新发送 SIGHUP",
+}
 STOPPING = StoreError("the switch is stopping: come back in a minute", "交换机正在停止：请稍后重试", code="SWX-6060")
 
 
@@ -96,16 +101,9 @@ class Daemon:
         limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
         self._start_signing()
         self.switch = Switch(
-            self.store,
-            self.catalogue,
-            self.signing,
-            sending,
-            self.explainer.explain,
-            now=self.now,
-            log=self.log,
-            meter=self.metrics,
-            limits=limits,
-        )
+            self.store, self.catalogue, self.signing, sending, self.explainer.explain,
+            now=self.now, log=self.log, meter=self.metrics, limits=limits,
+        )  # fmt: skip
         await self.custody.open()
         self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
         await self.token.open()
@@ -173,16 +171,9 @@ class Daemon:
 
     async def _listen_for_signing(self, settings: ApiSettings) -> None:
         self.api = SigningApi(
-            settings,
-            self.signing,
-            self.store,
-            self.now,
-            self.log,
-            self.metrics.signing_request,
-            table=lambda: self.switch.table,
-            held=lambda: self.switch.held,
-            refusing=lambda: self.switch.refusing,
-        )
+            settings, self.signing, self.store, self.now, self.log, self.metrics.signing_request,
+            table=lambda: self.switch.table, held=lambda: self.switch.held, refusing=lambda: self.switch.refusing,
+        )  # fmt: skip
         self.listeners.append(self.api)
         await self.api.start()
 
@@ -209,36 +200,42 @@ class Daemon:
     async def publish(self, text: str, actor: str, reason: str) -> Generation:
         """Check a bundle and put it in force. Raises ConfigurationError; then the old table stays in force."""
         async with self._changing:
-            built = await self.check(text)
-            before = await self.store.generations(1)
-            generation: Generation = await self.store.publish(text, actor, reason, self.now())
-            try:
-                await self._put_in_force(generation, built)
-            except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
-                for old in before:
-                    taken_back = await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now())
-                    await self._put_in_force(taken_back)
-                raise
-            return generation
+            return await self._publish(text, actor, reason, self.catalogue)
+
+    async def _publish(self, text: str, actor: str, reason: str, types: Catalogue) -> Generation:
+        """Put a table and the types that it was checked with in force: both, or neither."""
+        built, types_before = await self.check(text, types=types), self.catalogue
+        before = await self.store.generations(1)
+        generation: Generation = await self.store.publish(text, actor, reason, self.now())
+        try:
+            await self._put_in_force(generation, built, types)
+        except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
+            for old in before:
+                taken_back = await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now())
+                await self._put_in_force(taken_back, await self.check(old.text, types=types_before), types_before)
+            raise
+        return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
         """Read all files but switchd.yaml anew, as SIGHUP asks; bad ones change nothing but the log."""
-        try:
-            await self.renew_schemas(actor, "reload")
-        except Exception as why:
-            self.log.error("schemas.refused", problems=_problems(why))
         try:
             await self.trusting.renew()
         except Exception as why:
             self.log.error("trust.refused", problems=_problems(why))
         tls.renew({**self.adapters, "signing.api": self.api}, self.log)
         try:
-            text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
-            await self.publish(text, actor, "reload")
+            async with self._changing:  # a new type comes with its route, and one that goes takes it along
+                types, before = await self._read_types(), self.catalogue
+                text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
+                await self._publish(text, actor, "reload", types)
+            self._types_renewed(before, actor, "reload")
         except Exception as why:
-            self.log.error("routes.refused", problems=_problems(why), generation=self.switch.table.generation)
+            generation = self.switch.table.generation
+            self.log.error("reload.refused", problems=_problems(why), generation=generation, **REFUSED)
 
-    async def _put_in_force(self, generation: Generation, built: Built | None = None) -> None:
+    async def _put_in_force(
+        self, generation: Generation, built: Built | None = None, types: Catalogue | None = None
+    ) -> None:
         """Switch to a table at once; messages that are being decided finish under the one they began with."""
         table, self.tests = built or await self.check(generation.text)
         table.generation = generation.number  # nobody has seen it yet
@@ -248,6 +245,7 @@ class Daemon:
         for kind in by_kind:
             if kind not in self.adapters:
                 self.adapters[kind] = table.kinds[kind](self._world(kind))
+        self._judge_by(types or self.catalogue)
         self.switch.table = self.switch.sending.table = table
         for kind, endpoints in by_kind.items():
             await self.adapters[kind].serve(endpoints)
@@ -278,16 +276,28 @@ class Daemon:
 
         Raises ConfigurationError where they, or the table in force under them, are wrong; then the old ones stay.
         """
-        schemas = catalogue.SCHEMAS, *self.installation.schemas
-        renewed = await asyncio.get_running_loop().run_in_executor(None, partial(catalogue.load, *schemas))
         async with self._changing:
+            renewed, before = await self._read_types(), self.catalogue
             (current,) = await self.store.generations(1)
             await self.check(current.text, types=renewed)
-            changed = editions.changed(self.catalogue.types, renewed.types)
-            self.catalogue = self.switch.catalogue = renewed
+            self._judge_by(renewed)
+        return self._types_renewed(before, actor, reason)
+
+    async def _read_types(self) -> Catalogue:
+        schemas = catalogue.SCHEMAS, *self.installation.schemas
+        return await asyncio.get_running_loop().run_in_executor(None, partial(catalogue.load, *schemas))
+
+    def _judge_by(self, types: Catalogue) -> None:
+        if types is not self.catalogue:
+            self.catalogue = self.switch.catalogue = types
             self.explainer.renew()
+
+    def _types_renewed(self, before: Catalogue, actor: str, reason: str) -> Mapping[str, Sequence[str]]:
+        """Tell which types are others than *before*; return their editions."""
+        types = self.catalogue.types
+        changed = editions.changed(before.types, types)
         _settle_memory()
-        self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
+        self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(types), changed=sorted(changed))
         return changed
 
     async def _judge_section(self, kind: str, section: Any) -> None:
