@@ -27,6 +27,7 @@ from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, Parcel
 from exchange.options import Location, Strict
 from exchange.ports import World
+from exchange.tls import Files
 
 __all__ = ["HttpApi", "new_key"]
 
@@ -54,9 +55,11 @@ class Settings(Strict):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8443, ge=0, le=65535, description="0 takes a free one · 0 表示任选空闲端口")
-    certificate: Location | None = Field(default=None, description="PEM file with the chain; turns TLS on · 证书链文件")
+    certificate: Location | None = Field(
+        default=None, description="PEM file with the chain; turns TLS on; read anew at SIGHUP · 证书链文件"
+    )
     key: Location | None = Field(
-        default=None, description="PEM file with the key, unless it is in the other · 私钥文件"
+        default=None, description="PEM file with the key, unless it is in the other; read anew at SIGHUP · 私钥文件"
     )
     allow_plain: bool = Field(default=False, description="serve other hosts without TLS, behind a proxy · 允许明文")
     connections: int = Field(default=800, ge=1, description="at once; mind the limit of open files · 最大并发连接数")
@@ -119,7 +122,8 @@ class HttpApi:
         s = self._settings
         bounds = Bounds(connections=s.connections, header_seconds=s.header_seconds, stall_seconds=s.stall_seconds)
         try:
-            return await listen(self, host=s.host, port=s.port, certificate=s.certificate, key=s.key, bounds=bounds)
+            files = Files(s.certificate, s.key) if s.certificate else None
+            return await listen(self, host=s.host, port=s.port, files=files, bounds=bounds)
         except SSLError as error:
             what = f"{s.certificate} and {s.key} are not, in PEM, a certificate and its own key: {error}"
         except OSError as error:
@@ -134,6 +138,10 @@ class HttpApi:
     def ring(self, endpoint: str) -> None:
         """Wake who waits at this endpoint's mailbox."""
         self._mailbox.ring(endpoint)
+
+    def renew(self) -> Mapping[str, str]:
+        """See ``ports.Renewing``."""
+        return self._listener.renew() if self._listener else {}
 
     async def stop(self) -> None:
         """Refuse what is new, finish what is being taken, close."""

@@ -268,7 +268,7 @@ class Control:
 
     async def routes_current(self, text: str | None = None) -> dict[str, Any]:
         """Return the bundle in force, and how *text* differs from it."""
-        (current,) = await self._daemon.store.generations(1)
+        current = await self._daemon.current()
         shown = _generation(current) | {"text": current.text}
         if text is not None:
             lines = difflib.unified_diff(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from attrs import Factory, field, frozen
 
@@ -51,6 +51,7 @@ class World:
     directory: str = "."  # where the adapter may keep files; removed by nobody
     limit_bytes: int = 64 * 1024 * 1024  # the largest payload; more is refused while it arrives
     spool_bytes: int = 256 * 1024  # payloads over this are streamed to a file (``Spool``) instead of memory
+    retention_days: int = 90  # how long the store keeps messages: what nobody fetched must be there as long
     settings: Any = None  # the kind's own Settings value, from switchd.yaml
 
 
@@ -92,6 +93,18 @@ class Mailbox(Adapter, Protocol):
 
     def ring(self, endpoint: str) -> None:
         """Wake the peers that wait at an endpoint: something new is there."""
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """What has TLS of its own, as an adapter may, and takes over renewed files while it serves."""
+
+    def renew(self) -> Mapping[str, str]:
+        """Read certificate, key and clients' authorities anew; new connections get them, open ones go on.
+
+        Returns ``serial`` and ``until`` of the certificate, or nothing where TLS is off. Raises ConfigurationError
+        where they can't be used together; then nothing changes.
+        """
 
 
 # -- the store ---------------------------------------------------------------------------------------------------

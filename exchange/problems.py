@@ -69,7 +69,7 @@ class Problem(Exception):
             "status": kind.status,
             "detail": self.en,
             "code": self.code,
-            "zh": f"{kind.zh}: {self.zh}",
+            "zh": f"{kind.zh}：{self.zh}",
             **self.more,
         }
 
@@ -107,7 +107,7 @@ class Problem(Exception):
     @classmethod
     def unreadable(cls, name: str, en: str, zh: str) -> Self:
         """Return the answer to a parameter or header that makes no sense."""
-        return cls("SWX-8030", f"{name}: {en}", f"{name}: {zh}")
+        return cls("SWX-8030", f"{name}: {en}", f"{name}：{zh}")
 
     @classmethod
     def of(cls, error: Exception) -> Problem:

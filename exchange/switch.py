@@ -203,11 +203,11 @@ class Switch:
     async def sort(self, arrivals: Sequence[Arrival]) -> None:
         """Decide *arrivals* and write what was decided. Raises StoreError, and then nothing was."""
         began = perf_counter()
-        table, at = self.table, self._now()
+        catalogue, table, at = self.catalogue, self.table, self._now()
         examined = [
-            await self._examine_apart(arrival, table, at)
+            await self._examine_apart(arrival, catalogue, table, at)
             if arrival.parcel.size > LARGE
-            else self._examine(arrival, table, at)
+            else self._examine(arrival, catalogue, table, at)
             for arrival in arrivals
         ]
         plain = [e for e in examined if not _unexplained(e)]
@@ -218,16 +218,18 @@ class Switch:
         if arrivals:
             self._meter.stage("sort", (perf_counter() - began) / len(arrivals), len(arrivals))
 
-    async def _examine_apart(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+    async def _examine_apart(
+        self, arrival: Arrival, catalogue: Catalogue, table: RoutingTable, at: Instant
+    ) -> Examined:
         """Examine a large payload in a thread: libxml2 lets go of the interpreter while it parses."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._examine, arrival, table, at)
+        return await asyncio.get_running_loop().run_in_executor(None, self._examine, arrival, catalogue, table, at)
 
-    def _examine(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+    def _examine(self, arrival: Arrival, catalogue: Catalogue, table: RoutingTable, at: Instant) -> Examined:
         if arrival.tries > POISON:
             why = Poisonous("the switch died on this message three times", "处理该报文时交换机三次异常退出")
             return Examined(arrival, error=why)
         try:
-            return examine(arrival, self.catalogue, table, at, self.held, lean=True)
+            return examine(arrival, catalogue, table, at, self.held, lean=True)
         except Exception as why:
             return Examined(arrival, error=self._unexpected(arrival, why))
 
