@@ -6,28 +6,25 @@ Changes need a reason; who asks comes from the socket. The console will talk to 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
-from pydantic import ValidationError
 
-from exchange import plugins
-from exchange.errors import ConfigurationError, NotFound, Poisonous, Refused
+from exchange.errors import NotFound, Poisonous, Refused
 from exchange.instants import SECOND, show_id, show_instant
 from exchange.lifecycle import MESSAGE
 from exchange.model import Arrival, Parcel
 from exchange.ports import Change, Changed, Generation
-from exchange.routesfile import ROLES, PartyRow
 from exchange.signing import expiry
-from exchange.verbs import keys, message_id, trust
+from exchange.verbs import expect, keys, message_id, subjects, trust
 from exchange.verbs.devices import Devices
 from exchange.verbs.evidence import Evidence
 from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
-from exchange.yamlfile import Document
+from exchange.verbs.subjects import Subjects
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 Verb = Callable[..., Awaitable[Any]]
 CHANGES: Final = ("hold", "release", "resend", "requeue", "discard")
 STATES: Final = tuple(state for state in MESSAGE if state)
-FEW: Final = 2000  # names among which a misspelled one is looked for: more would hold up the reactor
 ANSWER: Final = ("code", "stage", "outcome", "terminal", "text")  # as the store keeps one
 
 
@@ -51,11 +47,8 @@ class Control:
             "message.search": self.message_search,
             "message.change": self.message_change,
             "queue.list": self.queue_list,
-            "party.list": self.party_list,
-            "party.hold": self.party_hold,
-            "party.import": self.party_import,
-            "endpoint.hold": self.endpoint_hold,
             "receipt.list": self.receipt_list,
+            **Subjects(daemon).verbs(),
             **Devices(daemon).verbs(),
             "routes.publish": self.routes_publish,
             "routes.history": self.routes_history,
@@ -98,7 +91,7 @@ class Control:
             "intake": "open" if refusing is None else f"{refusing.code} {refusing.en}",
             "ready": all(ok for ok, _ in daemon.readiness().values()),
             "held_messages": len(held),
-            "held_subjects": sorted(daemon.switch.held),
+            "held_subjects": {name: subjects.told(hold) for name, hold in sorted(daemon.switch.held.items())},
             "queued": sum(q["depth"] for q in queues if q["state"] in ("QUEUED", "SENDING")),
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
@@ -110,7 +103,7 @@ class Control:
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
         """List messages, newest first; filters: state, party, type, before (an id), limit."""
         if filters.get("state"):
-            _expect("state", "状态", filters["state"], STATES)
+            expect("state", "状态", filters["state"], STATES)
         before = filters.pop("before", "")
         heads = await self._daemon.store.messages(before=message_id(before) if before else 0, **filters)
         return [_dated(head) for head in heads]
@@ -153,27 +146,6 @@ class Control:
         known = self._daemon.switch.table.endpoints.get(endpoint)
         subjects = {f"endpoint:{endpoint}", f"party:{known.party if known else ''}"}
         return bool(subjects & set(self._daemon.switch.held))
-
-    async def party_list(self, role: str = "") -> list[dict[str, Any]]:
-        """List the parties, with their endpoints and whether they are on hold."""
-        if role:
-            _expect("role", "角色", role, ROLES)
-        table, held = self._daemon.switch.table, self._daemon.switch.held
-        endpoints: dict[str, list[str]] = {}
-        for endpoint in table.endpoints.values():
-            endpoints.setdefault(endpoint.party, []).append(endpoint.name)
-        return [
-            {
-                "code": party.code,
-                "role": party.role,
-                "name": party.name,
-                "ids": list(party.ids),
-                "state": "held" if f"party:{party.code}" in held else "active",
-                "endpoints": endpoints.get(party.code, []),
-            }
-            for party in table.parties.values()
-            if role in ("", party.role)
-        ]
 
     async def receipt_list(self, limit: int = 50, party: str = "", unmatched: bool = False) -> list[dict[str, Any]]:
         """List receipts, newest first; *unmatched* only those whose cause has not come."""
@@ -224,31 +196,6 @@ class Control:
         arrival = Arrival(change.message, life["at"], life["endpoint"], life["party"], parcel)
         return evolve(change, planned=await daemon.switch.last_word(arrival, life["type"], change.reason))
 
-    async def party_hold(self, code: str, state: str, reason: str, actor: str) -> dict[str, str]:
-        """Hold a party (``held``) or resume it (empty)."""
-        _expect("party", "接入方", code, self._daemon.switch.table.parties)
-        return await self._hold(f"party:{code}", state, reason, actor)
-
-    async def endpoint_hold(self, name: str, state: str, reason: str, actor: str) -> dict[str, str]:
-        """Hold an endpoint (``held``) or resume it (empty)."""
-        _expect("endpoint", "端点", name, self._daemon.switch.table.endpoints)
-        return await self._hold(f"endpoint:{name}", state, reason, actor)
-
-    async def _hold(self, subject: str, state: str, reason: str, actor: str) -> dict[str, str]:
-        if state not in ("held", ""):
-            raise Refused(f"{state!r} is neither 'held' nor empty", f"{state!r} 既不是 held 也不为空")
-        await self._daemon.hold(subject, state, actor, reason)
-        self._daemon.log.info("subject.held" if state else "subject.resumed", subject=subject, actor=actor)
-        return {"subject": subject, "state": state or "active"}
-
-    async def party_import(self, rows: Sequence[Mapping[str, Any]], reason: str, actor: str) -> dict[str, Any]:
-        """Keep parties in the store, after checking every one, and take them into the table in force."""
-        problems = [text for number, row in enumerate(rows, 1) for text in _mistakes(row, number)]
-        if problems:
-            raise ConfigurationError(problems)
-        count = await self._daemon.import_parties(rows, actor, reason)
-        return {"imported": count}
-
     # -- routes --------------------------------------------------------------------------------------------------
 
     async def routes_publish(self, text: str, reason: str, actor: str, expect: int | None = None) -> dict[str, Any]:
@@ -294,33 +241,14 @@ class Control:
 
 NEED_REASON: Final = frozenset(
     [
-        *("message.change", "party.hold", "party.import", "endpoint.hold"),
+        "message.change",
+        *subjects.NEED_REASON,
         *("hsm.open", "hsm.failover_test"),
         *("routes.publish", "routes.rollback", "schema.reload"),
         *trust.NEED_REASON,
         *keys.NEED_REASON,
     ]
 )
-
-
-def _mistakes(row: Mapping[str, Any], number: int) -> list[str]:
-    """Return every mistake in one line of a list of parties."""
-    line = Document("imported", row, {(): (number, 1)})
-    try:
-        party = PartyRow.model_validate(row)
-    except ValidationError as why:
-        return line.problems(why, PartyRow)
-    found = []
-    for index, endpoint in enumerate(party.endpoints):
-        at = ("endpoints", index)
-        try:
-            options = plugins.load("adapters", endpoint.kind).Options
-            options.model_validate(endpoint.model_extra or {})
-        except ConfigurationError as why:
-            found += [line.problem((*at, "kind"), text) for text in why.problems]
-        except ValidationError as why:
-            found += line.problems(why, options, at)
-    return found
 
 
 def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
@@ -333,16 +261,6 @@ def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int
 
 def _told(change: Change) -> str:
     return ", ".join(planned.endpoint for planned in change.planned)
-
-
-def _expect(what: str, zh: str, name: str, known: Collection[str]) -> None:
-    """Raise NotFound where nothing has that name, with what may have been meant."""
-    if name in known:
-        return
-    alike = {one.casefold(): one for one in known} if len(known) <= FEW else {}
-    near = [alike[one] for one in difflib.get_close_matches(name.casefold(), alike, 1)]
-    en, cn = (f", did you mean {near[0]!r}?", f"，是否为 {near[0]!r}？") if near else ("", "")
-    raise NotFound(f"there is no {what} {name!r}{en}", f"没有{zh} {name!r}{cn}")
 
 
 def _dated(head: dict[str, Any]) -> dict[str, Any]:

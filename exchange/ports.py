@@ -134,6 +134,15 @@ class Mail:
 
 
 @frozen
+class Hold:
+    """That operators put something on hold: who, why and since when."""
+
+    actor: str
+    reason: str
+    at: Instant
+
+
+@frozen
 class Generation:
     """One published version of the routing table (配置代次)."""
 
@@ -210,7 +219,7 @@ class Store(Jobs, Protocol):
         """Append to the signing log what belongs to no conclusion; return the numbers of the rows."""
 
     def holds(self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "",
-              at: Instant = 0) -> Awaitable[Mapping[str, str]]:  # fmt: skip
+              at: Instant = 0) -> Awaitable[Mapping[str, Hold]]:  # fmt: skip
         """Set (``{"party:X": "held"}``, empty value to lift) and return what operators put on hold."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -32,7 +32,7 @@ from exchange.forms import Again, Formed, stepped
 from exchange.instants import Instant, show_id
 from exchange.intake import Examined, decide, discarded, examine
 from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel, Planned
-from exchange.ports import Concluded, Meter, Store
+from exchange.ports import Concluded, Hold, Meter, Store
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.signing.service import SigningService
@@ -80,7 +80,7 @@ class Switch:
         self._explain = explain
         self._now, self._log, self._meter, self._limits = now, log, meter, limits
         self.table = RoutingTable()
-        self.held: Collection[str] = ()
+        self.held: Mapping[str, Hold] = {}
         self.refusing: ExchangeError | None = None  # set while intake is closed: disk full, stopping
         self.undecided = 0  # arrivals taken and not concluded
         self._unsorted: deque[Arrival] = deque()

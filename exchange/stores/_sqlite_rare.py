@@ -13,7 +13,7 @@ from exchange.errors import InvalidTransition, NotFound, Refused
 from exchange.instants import ID_BITS, NUMBER_BITS, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
 from exchange.model import Arrival, Delivery
-from exchange.ports import LAST, Backlog, Change, Changed, Generation, Overdue
+from exchange.ports import LAST, Backlog, Change, Changed, Generation, Hold, Overdue
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_deliveries import Deliveries, DeliveryRows, written_here
@@ -347,7 +347,7 @@ class Rare:
         self._operation(at, actor, "publish", f"generation {last + 1}", reason)
         return Generation(last + 1, at, actor, reason, digest, text)
 
-    def holds(self, asked: Sequence[tuple[Mapping[str, str] | None, str, str, Instant]]) -> list[dict[str, str]]:
+    def holds(self, asked: Sequence[tuple[Mapping[str, str] | None, str, str, Instant]]) -> list[dict[str, Hold]]:
         """Change and return what is on hold."""
         for changes, actor, reason, at in asked:
             for subject, state in (changes or {}).items():
@@ -355,7 +355,8 @@ class Rare:
                 if state:
                     self._execute("INSERT INTO hold VALUES (?,?,?,?,?)", (subject, state, actor, reason, at))
                 self._operation(at, actor, "hold" if state else "resume", subject, reason)
-        now = dict(self._execute("SELECT subject, state FROM hold").fetchall())
+        rows = self._execute("SELECT subject, actor, reason, at FROM hold").fetchall()
+        now = {subject: Hold(*more) for subject, *more in rows}
         return [now] * len(asked)
 
     def parties(self, asked: Sequence[tuple[Sequence[Mapping[str, Any]], str, str, Instant]]) -> list[int]:

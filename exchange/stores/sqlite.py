@@ -19,7 +19,19 @@ from typing import Any, Final
 from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
-from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
+from exchange.ports import (
+    Backlog,
+    Change,
+    Changed,
+    Concluded,
+    Generation,
+    Hold,
+    Mail,
+    Overdue,
+    Past,
+    Settled,
+    microseconds,
+)
 from exchange.register import KeyVersion, Proposal
 from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Operation, Row
@@ -202,7 +214,7 @@ class SqliteStore:
 
     def holds(
         self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "", at: Instant = 0
-    ) -> Awaitable[Mapping[str, str]]:
+    ) -> Awaitable[Mapping[str, Hold]]:
         """See ``ports.Store``."""
         return self._batcher.ask("holds", (holds, actor, reason, at))
 
