@@ -184,7 +184,7 @@ class _Draft:
             os.fsync(file.fileno())
 
     def publish(self) -> None:
-        move_in(self.path, self.directory, safe_name(self.parcel.name))
+        self.path = move_in(self.path, self.directory, safe_name(self.parcel.name))
 
     def attempt(self, step: Callable[[_Draft], None]) -> None:
         """Take a step unless an earlier one failed."""
@@ -209,12 +209,17 @@ class _Draft:
 class Writer:
     """Writes parcels into directories: whatever is asked for while one batch goes to disk is the next batch.
 
-    A batch costs one thread hop, one fsync for each file and one for each directory.
+    A batch costs one thread hop, one fsync for each file and one for each directory. *laid* is told, in that thread,
+    where its files lie.
     """
 
-    def __init__(self, prepare: Callable[[Path], None], threads: Executor | None = None) -> None:
-        self._prepare = prepare
-        self._threads = threads
+    def __init__(
+        self,
+        prepare: Callable[[Path], None],
+        threads: Executor | None = None,
+        laid: Callable[[Sequence[Path]], None] = lambda paths: None,
+    ) -> None:
+        self._prepare, self._threads, self._laid = prepare, threads, laid
         self._asked: list[_Draft] = []
         self._work: asyncio.Task[None] | None = None
 
@@ -243,6 +248,7 @@ class Writer:
         for step in (lambda draft: self._prepare(draft.directory), _Draft.write, _Draft.sync, _Draft.publish):
             for draft in batch:
                 draft.attempt(step)
+        self._laid([draft.path for draft in batch if draft.error is None])
         for directory in {draft.directory for draft in batch}:
             alike = [draft for draft in batch if draft.directory == directory]
             try:

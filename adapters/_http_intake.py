@@ -83,5 +83,5 @@ class Intake:
             ) from None
         if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable() or len(name.encode()) > 255:
             raise Problem.unreadable("X-File-Name", "expected a file name without slashes, at most 255 bytes",
-                             "应为不含斜杠的文件名, 最长 255 字节")  # fmt: skip
+                             "应为不含斜杠的文件名，最长 255 字节")  # fmt: skip
         return name

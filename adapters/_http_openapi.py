@@ -20,13 +20,13 @@ _SUBMIT: Final = {
         "The body is the message itself, byte for byte as it was signed. 202 means that it is on disk and will not be"
         " lost; whether it is accepted comes as a receipt and shows in its life. Sending the same message again does"
         " no harm.",
-        "请求体即报文原文, 与签名时逐字节一致。返回 202 表示报文已落盘, 不会丢失; 是否受理以回执为准, "
+        "请求体即报文原文，与签名时逐字节一致。返回 202 表示报文已落盘，不会丢失；是否受理以回执为准，"
         "也可查询报文全过程。重复发送同一报文不会造成重复申报。",
     ),
     "parameters": [
         parameter(
             "X-File-Name", "header", "name of the file, in UTF-8, percent-encoded; no slashes",
-            "文件名, UTF-8 百分号编码, 不含斜杠",
+            "文件名，UTF-8 百分号编码，不含斜杠",
         )
     ],
     "requestBody": {"required": True, "content": {"application/xml": {}, **_BYTES}},
@@ -46,7 +46,7 @@ _RECEIPTS: Final = {
     "description": text(
         "Everything delivered to this endpoint after the cursor, oldest first. Keep 'next' and ask again with it;"
         " nothing is removed by reading.",
-        "返回游标之后送达本端点的全部内容, 按先后排列。请保存 next 并用于下次查询; 读取不会删除任何内容。",
+        "返回游标之后送达本端点的全部内容，按先后排列。请保存 next 并用于下次查询；读取不会删除任何内容。",
     ),
     "parameters": [
         parameter("after", "query", "cursor to go on from", "起始游标", default="0"),
@@ -80,11 +80,11 @@ _SCHEMAS: Final = {
             "string", "where the message is in its life", "报文当前状态",
             enum=["RECEIVED", "ACCEPTED", "COMPLETED", "REJECTED", "HELD", "FAILED", "DUPLICATE", "DISCARDED"],
         ),
-        type=value("string", "type it was identified as, else empty", "识别出的报文类型, 未识别为空"),
+        type=value("string", "type it was identified as, else empty", "识别出的报文类型，未识别为空"),
         facts=value("object", "what was read of it", "从报文中读取的内容"),
         deliveries=value("array", "where it goes and how far it is", "各投递及其状态", items={"type": "object"}),
         receipts=value("array", "what was answered so far", "已收到的回执", items={"type": "object"}),
-        journal=value("array", "every step, oldest first; of a reject, all findings", "全部经过, 退单时含所有错误",
+        journal=value("array", "every step, oldest first; of a reject, all findings", "全部经过，退单时含所有错误",
                     items={"type": "object"}),
     ),
     "Receipts": fields(
@@ -95,18 +95,18 @@ _SCHEMAS: Final = {
     "Receipt": fields(
         ["cursor", "id", "refers_to", "type", "disposition", "at", "name", "size", "payload", "encoding", "body"],
         cursor=value("string", "place in this endpoint's list", "本端点列表中的位置"),
-        id=value(["string", "null"], "id of this delivery, the same at every repetition", "投递编号, 重发时不变"),
+        id=value(["string", "null"], "id of this delivery, the same at every repetition", "投递编号，重发时不变"),
         refers_to=value(["string", "null"], "id of the message it answers", "所答复报文的编号"),
         type=value(["string", "null"], "message type", "报文类型"),
         disposition=value(
             ["string", "null"], "accepted, rejected, receipt, message or signature", "受理、退单、回执、报文或签名"
         ),
-        at=value("string", "when it came about, in Beijing time", "产生时间(北京时间)", format="date-time"),
+        at=value("string", "when it came about, in Beijing time", "产生时间（北京时间）", format="date-time"),
         name=value("string", "file name", "文件名"),
         size=value("integer", "bytes", "字节数"),
         payload=value("string", "where its bytes are", "原文地址"),
         encoding=value(["string", "null"], "how the body is written; null: too large, fetch the payload",
-                     "body 的编码; null 表示过大, 请取 payload", enum=["utf-8", "base64", None]),
+                     "body 的编码; null 表示过大，请取 payload", enum=["utf-8", "base64", None]),
         body=value(["string", "null"], "its bytes, so written", "按 encoding 表示的原文"),
     ),
     "Problem": PROBLEM,

@@ -27,7 +27,7 @@ def unauthorized() -> Problem:
     return Problem(
         "SWX-8010",
         "send 'Authorization: Bearer <key>' with a key that is in force, or ask the operator for one",
-        "请用有效的密钥发送 'Authorization: Bearer <密钥>', 或向平台运营方申请",
+        "请用有效的密钥发送 'Authorization: Bearer <密钥>'，或向平台运营方申请",
         headers={"WWW-Authenticate": "Bearer"},
     )
 
@@ -38,6 +38,6 @@ def throttled(seconds: float) -> Problem:
     return Problem(
         "SWX-8020",
         f"check the key, and try again in {whole} seconds",
-        f"请检查密钥, 并在 {whole} 秒后重试",
+        f"请检查密钥，并在 {whole} 秒后重试",
         headers={"Retry-After": str(whole)},
     )

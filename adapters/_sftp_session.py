@@ -144,8 +144,8 @@ class Session:
     # -- handles -------------------------------------------------------------------------------------------------
 
     def _open(self, fields: Fields) -> Reply:
-        place, flags = self._tree.find(fields.string()), fields.u32()
-        return self._opens(lambda: self._tree.open(place, flags))
+        path, flags = fields.string(), fields.u32()
+        return self._opens(lambda: self._tree.open(path, flags))
 
     def _opendir(self, fields: Fields) -> Reply:
         place = self._tree.find(fields.string())

@@ -122,16 +122,23 @@ class Tree:
 
     # -- opening and changing ------------------------------------------------------------------------------------
 
-    def open(self, place: Place, flags: int) -> Upload | Download:
+    def open(self, path: bytes, flags: int) -> Upload | Download:
         """Open a file to read it, or to upload it."""
         if flags & (wire.FOR_WRITING | wire.APPENDING):
-            return self._upload(place, flags)
+            return self._upload(self._destination(path), flags)
+        place = self.find(path)
         self.attributes(place)
         return Download(self._path(place))
 
+    def _destination(self, path: bytes) -> Place:
+        """Return where an upload goes. Who uploads elsewhere is told where to."""
+        with contextlib.suppress(FileNotFoundError):
+            place = self.find(path)
+            if place.box and BOXES[place.box].put:
+                return place
+        raise Refusal(wire.PERMISSION_DENIED, f"upload into {OUT}", f"请上传到 {OUT} 目录")
+
     def _upload(self, place: Place, flags: int) -> Upload:
-        if not (BOXES[place.box].put if place.box else False):
-            raise Refusal(wire.PERMISSION_DENIED, f"upload into {OUT}", f"请上传到 {OUT} 目录")
         _check_name(place.name)
         there = self._path(place).is_file()
         if flags & wire.APPENDING or (there and not flags & wire.TRUNCATING):

@@ -54,7 +54,7 @@ class Spooler:
         if size > self.limit_bytes:
             raise TooLarge(
                 f"the payload is over the limit of {self.limit_bytes} bytes: split it, or ask for a higher limit",
-                f"报文超过上限 {self.limit_bytes} 字节：请拆分后重新发送，或联系运维人员调整上限",
+                f"报文超过上限 {self.limit_bytes} 字节：请拆分后重新发送，或联系平台运营方调整上限",
             )
 
     def sweep(self) -> None:

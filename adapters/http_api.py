@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 from collections.abc import Mapping
 from datetime import date
+from ssl import SSLError
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, model_validator
@@ -26,6 +27,7 @@ from exchange.errors import ConfigurationError
 from exchange.model import Endpoint, Parcel
 from exchange.options import Location, Strict
 from exchange.ports import World
+from exchange.tls import Files
 
 __all__ = ["HttpApi", "new_key"]
 
@@ -53,9 +55,11 @@ class Settings(Strict):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8443, ge=0, le=65535, description="0 takes a free one · 0 表示任选空闲端口")
-    certificate: Location | None = Field(default=None, description="PEM file with the chain; turns TLS on · 证书链文件")
+    certificate: Location | None = Field(
+        default=None, description="PEM file with the chain; turns TLS on; read anew at SIGHUP · 证书链文件"
+    )
     key: Location | None = Field(
-        default=None, description="PEM file with the key, unless it is in the other · 私钥文件"
+        default=None, description="PEM file with the key, unless it is in the other; read anew at SIGHUP · 私钥文件"
     )
     allow_plain: bool = Field(default=False, description="serve other hosts without TLS, behind a proxy · 允许明文")
     connections: int = Field(default=800, ge=1, description="at once; mind the limit of open files · 最大并发连接数")
@@ -118,10 +122,14 @@ class HttpApi:
         s = self._settings
         bounds = Bounds(connections=s.connections, header_seconds=s.header_seconds, stall_seconds=s.stall_seconds)
         try:
-            return await listen(self, host=s.host, port=s.port, certificate=s.certificate, key=s.key, bounds=bounds)
+            files = Files(s.certificate, s.key) if s.certificate else None
+            return await listen(self, host=s.host, port=s.port, files=files, bounds=bounds)
+        except SSLError as error:
+            what = f"{s.certificate} and {s.key} are not, in PEM, a certificate and its own key: {error}"
         except OSError as error:
-            what = f"http_api: can't listen on {s.host}:{s.port} with certificate {s.certificate}: {error}"
-            raise ConfigurationError([f"{what} · 无法监听该地址或读取证书"]) from error
+            using = f" with {s.certificate} and {s.key}" if s.certificate else ""
+            what = f"can't listen on {s.host}:{s.port}{using}: {error.strerror}"
+        raise ConfigurationError([f"switchd.yaml: http_api: {what}"])
 
     async def send(self, endpoint: Endpoint, parcel: Parcel) -> None:
         """Wake who waits for it: the store has the parcel, and shows it in the mailbox once this is settled."""
@@ -130,6 +138,10 @@ class HttpApi:
     def ring(self, endpoint: str) -> None:
         """Wake who waits at this endpoint's mailbox."""
         self._mailbox.ring(endpoint)
+
+    def renew(self) -> Mapping[str, str]:
+        """See ``ports.Renewing``."""
+        return self._listener.renew() if self._listener else {}
 
     async def stop(self) -> None:
         """Refuse what is new, finish what is being taken, close."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -21,6 +22,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.tcp import makeBinding
 
 from adapters._folder import Writer, make_directory
+from adapters._sftp_delivered import Delivered
 from adapters._sftp_keys import host_keys, key_blob
 from adapters._sftp_login import Door
 from adapters._sftp_session import Session
@@ -82,6 +84,12 @@ class SftpServer:
         login_seconds: float = Field(60.0, gt=0, description="time to log in")
         idle_seconds: float = Field(900.0, gt=0, description="time without a word before a session is ended")
         sent_days: int = Field(7, ge=0, description="how long files stay in SentBox; 0: they never go there")
+        inbox_days: int = Field(
+            90,
+            ge=0,
+            description="how long what the switch has put into InBox and FailBox stays there, fetched or not; never "
+            "shorter than `store.retention_days`; 0: until its user removes it",
+        )
 
     sends: ClassVar[bool] = True
     window: ClassVar[int] = 32
@@ -95,7 +103,9 @@ class SftpServer:
         self._directory = Path(world.directory)
         self._door = Door(self.clock, world.log)
         self._desk = Desk(self._take, Spooler.of(world), world.log, self._settings.sent_days > 0)
-        self._writer = Writer(make_directory)
+        days = self._settings.inbox_days and max(self._settings.inbox_days, world.retention_days)
+        self._delivered = Delivered(self._directory / "delivered", days, world.now, world.log)
+        self._writer = Writer(make_directory, laid=self._delivered.note)
         self._connections: set[Transport] = set()
         self._working: set[asyncio.Task[None]] = set()
         self._listener: Any = None
@@ -204,7 +214,7 @@ class SftpServer:
         except CannotListenError as error:
             where = f"{settings.host or '*'}:{settings.port}"
             raise ConfigurationError(
-                [f"switchd.yaml: sftp_server: can't listen on {where}: {error.socketError}"]
+                [f"switchd.yaml: sftp_server: can't listen on {where}: {error.socketError.strerror}"]
             ) from error
         self.log.info("sftp.listening", host=settings.host, port=self.port)
 
@@ -240,7 +250,11 @@ class SftpServer:
     def _prune(self, endpoints: Iterable[Endpoint]) -> None:
         self._desk.spooler.sweep()
         for endpoint in endpoints:
-            try:
-                prune(self._root(endpoint), self._settings.sent_days)
-            except OSError as error:
-                self.log.warning("sftp.prune_failed", endpoint=endpoint.name, reason=error.strerror)
+            self._pruned(endpoint.name, partial(prune, self._root(endpoint), self._settings.sent_days))
+        self._pruned("*", self._delivered.forget)
+
+    def _pruned(self, endpoint: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as error:
+            self.log.warning("sftp.prune_failed", endpoint=endpoint, reason=error.strerror)

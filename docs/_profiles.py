@@ -63,10 +63,14 @@ Under `profiles:` in `switchd.yaml`, in rows with the keys that are [listed ther
 name must be your own: what comes with the switch can't be redefined. Keys that a format settles by itself may be left
 out, and those it has no use for are mistakes; all mistakes are told at once with their places, and the switch doesn't
 start with any. They are in force once a second person approved the section as it is written: until then those that were
-approved last are, and a routing table can't name others (`switchctl change submit profiles`).
+approved last are, and a routing table can't name others (`switchctl change submit profiles`). A switch
+that finds such a table when it starts, as at its first start, waits with everything (`switch.waits`, SWX-4122): it
+answers `switchctl`, takes and sends nothing, and begins as soon as the second person has approved
+(`switchctl change approve NUMBER`).
 
 在 `switchd.yaml` 的 `profiles:` 下添加；名称不得与内置规格相同，所有错误一次列出。
-须由一人提交（`switchctl change submit profiles`）、另一人批准后方才生效。
+须由一人提交（`switchctl change submit profiles`）、另一人批准后方才生效。启动时（如首次启动）若路由表引用了尚未
+批准的规格，交换机只响应 `switchctl`，不收发报文（`switch.waits`，SWX-4122），批准后立即开始运行。
 """
 
 

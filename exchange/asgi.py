@@ -16,7 +16,7 @@ import math
 import socket
 import ssl
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from attrs import frozen
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from exchange.tls import Files, Renewable
 
 __all__ = ["App", "Bounds", "Listener", "listen"]
 
@@ -221,8 +223,9 @@ class _Connection(HttpToolsProtocol):
 class Listener:
     """A server that runs; *port* is the one bound, 0 where it is a Unix socket."""
 
-    def __init__(self, server: asyncio.Server, state: _State) -> None:
+    def __init__(self, server: asyncio.Server, state: _State, tls: Renewable | None = None) -> None:
         self._server = server
+        self._tls = tls
         self._state = state
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle
@@ -236,6 +239,10 @@ class Listener:
         for connection in tuple(self._state.connections):
             connection.sweep(now)
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def renew(self) -> Mapping[str, str]:
+        """Read the files of TLS anew, if there are any: see ``ports.Renewing``."""
+        return self._tls.renew() if self._tls else {}
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """Close the door, let requests at work finish, then close every connection.
@@ -288,32 +295,19 @@ def _open_socket(host: str, port: int, unix: str) -> socket.socket:
     return opened
 
 
-def _context(certificate: Path, key: Path | None, client_ca: Path | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    if client_ca:
-        context.load_verify_locations(client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # a client's own certificate may stand in the file
-    return context
-
-
 async def listen(
     app: App,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     unix: str = "",
-    certificate: Path | None = None,
-    key: Path | None = None,
-    client_ca: Path | None = None,
+    files: Files | None = None,
     bounds: Bounds = Bounds(),
 ) -> Listener:
     """Serve *app* on a TCP address, or on a Unix socket that only our own user may open.
 
-    *certificate* and *key* are PEM files and turn TLS (1.2 and up) on. With *client_ca* nobody gets through the
-    handshake whose certificate isn't in that PEM file, or issued by one that is; which one it was, the scope tells
+    *files* turn TLS (1.2 and up) on, and can be read anew (``Listener.renew``). With a *client_ca* nobody gets through
+    the handshake whose certificate isn't in that file, or issued by one that is; which one it was, the scope tells
     (``extensions.tls.client_cert_chain``). Raises OSError where the address or a file can't be had (ssl.SSLError, for a
     file that is no certificate or key, is one too).
     """
@@ -325,11 +319,11 @@ async def listen(
     )  # fmt: skip
     config.load()
     options: dict[str, Any] = {"backlog": 2048}
-    if certificate:
-        options |= {"ssl": _context(certificate, key, client_ca), "ssl_handshake_timeout": bounds.header_seconds,
-                    "ssl_shutdown_timeout": 1.0}  # fmt: skip
+    tls = Renewable(files) if files else None
+    if tls:
+        options |= {"ssl": tls, "ssl_handshake_timeout": bounds.header_seconds, "ssl_shutdown_timeout": 1.0}
     create: Any = loop.create_unix_server if unix else loop.create_server
     server = await create(
         lambda: _Connection(bounds, config, state, loop), sock=_open_socket(host, port, unix), **options
     )
-    return Listener(server, state)
+    return Listener(server, state, tls)

@@ -1,7 +1,8 @@
 """What is set aside before it can be written: to be signed, or for steps that take their time. The others go on.
 
 Whoever is the twin of a message that is set aside waits until that one is written: only then does the store know it.
-What is signed comes back in batches, and of one party in the order in which it was decided.
+So does what has a business key in common with it and goes to the same endpoint, or it would overtake. What is signed
+comes back in batches, and of one party in the order in which it was decided.
 """
 
 from __future__ import annotations
@@ -16,18 +17,16 @@ from attrs import define, field, frozen
 from exchange.forms import Again, Decided, Formed, Place, form_name, sealed, seals, slow, together
 from exchange.instants import show_id
 from exchange.intake import Examined
-from exchange.model import Arrival
+from exchange.lines import Lines, Mark
+from exchange.model import Arrival, Decision
 from exchange.routing import RoutingTable
 from exchange.signing.service import SigningService, Work
-
-Name = tuple[str, str, str]  # what a message and its twins are known by
 
 
 @frozen
 class _Signing:
     """A message in the signing queue, without its parsed document: that is the queue's, as long as there is room."""
 
-    name: Name
     decided: Decided
     names: Mapping[Place, str]  # of what is sealed
     table: RoutingTable
@@ -46,47 +45,73 @@ class Aside:
     back: Callable[[Arrival], None]
     spawn: Callable[[Awaitable[None]], None]
     again: Callable[[RoutingTable], Again]
-    unsigned: Counter[str] = field(factory=Counter)  # by the party that brought them
-    _twins: dict[Name, dict[int, Arrival | None]] = field(factory=dict)
+    waiting: Counter[str] = field(factory=Counter)  # by the party that brought them
+    bytes: int = 0  # of all their payloads
+    _inside: dict[int, Arrival] = field(factory=dict)
+    _at_work: set[int] = field(factory=set)  # of them; the others wait for these
+    _lines: Lines = field(factory=Lines)
     _signed: list[tuple[_Signing, Work]] = field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self._inside)
+
+    def __contains__(self, message: int) -> bool:
+        return message in self._inside
 
     def sift(self, decided: Sequence[Decided], table: RoutingTable) -> list[Decided]:
         """Return what can be written at once; set the rest aside."""
         kept = []
         for e, decision in decided:
-            name = twin_name(e)
-            if name and name in self._twins:
-                self._twins[name].setdefault(e.arrival.id, e.arrival)
-            elif name and any(planned.sign for planned in decision.planned):
-                self._twins[name] = {e.arrival.id: None}
-                self._submit(name, (e, decision), table)
-            elif name and slow(decision, table, e.arrival.parcel.size):
-                self._twins[name] = {e.arrival.id: None}
-                self.spawn(self._finish([name], Formed([(e, decision)]), table))
+            id, marks = e.arrival.id, _marks(e, decision)
+            if id in self._at_work:  # this is the same one
+                continue
+            if not self._lines.free(id, marks):
+                self._enter(e.arrival, marks)
+            elif marks and any(planned.sign for planned in decision.planned):
+                self._enter(e.arrival, marks, at_work=True)
+                self._submit((e, decision), table)
+            elif marks and slow(decision, table, e.arrival.parcel.size):
+                self._enter(e.arrival, marks, at_work=True)
+                self.spawn(self._finish([id], Formed([(e, decision)]), table))
             else:
                 kept.append((e, decision))
+                if id in self._inside:
+                    self._leave(id)
         return kept
 
-    @property
-    def empty(self) -> bool:
-        """Tell whether nothing is set aside."""
-        return not self._twins
+    def _enter(self, arrival: Arrival, marks: Sequence[Mark], *, at_work: bool = False) -> None:
+        if arrival.id not in self._inside:
+            self._inside[arrival.id] = arrival
+            self.waiting[arrival.party] += 1
+            self.bytes += arrival.parcel.size
+            self._lines.join(arrival.id, marks)
+        if at_work:
+            self._at_work.add(arrival.id)
 
-    async def _finish(self, names: Sequence[Name], formed: Formed, table: RoutingTable) -> None:
+    def _leave(self, id: int) -> None:
+        arrival = self._inside.pop(id)
+        self._at_work.discard(id)
+        self.bytes -= arrival.parcel.size
+        self.waiting[arrival.party] -= 1
+        if not self.waiting[arrival.party]:
+            del self.waiting[arrival.party]
+        for following in self._lines.leave(id):
+            if following not in self._at_work:
+                self.back(self._inside[following])
+
+    async def _finish(self, ids: Sequence[int], formed: Formed, table: RoutingTable) -> None:
         await self.finish(formed, table)
-        for name in names:
-            for twin in filter(None, self._twins.pop(name).values()):
-                self.back(twin)
+        for id in ids:
+            self._leave(id)
 
     # -- signing -------------------------------------------------------------------------------------------------
 
-    def _submit(self, name: Name, one: Decided, table: RoutingTable) -> None:
+    def _submit(self, one: Decided, table: RoutingTable) -> None:
         e, decision = one
         wanted = seals(e, decision, table)
         lean = Examined(e.arrival, e.type, e.envelope, e.message), decision
         names = {place: form_name(e, one.profile) for place, one in wanted.items()}
-        signing = _Signing(name, lean, names, table)
-        self.unsigned[e.arrival.party] += 1
+        signing = _Signing(lean, names, table)
         party = e.message.sender if e.message else e.arrival.party
         self.signing.submit(Work(show_id(e.arrival.id), party, tuple(wanted.values()), partial(self._done, signing)))
 
@@ -102,19 +127,22 @@ class Aside:
         for table in tables.values():
             mine = [(signing, work) for signing, work in signed if signing.table is table]
             again = self.again(table)
-            formed = together([self._formed(signing, work, again) for signing, work in mine])
-            self.spawn(self._finish([signing.name for signing, _ in mine], formed, table))
-
-    def _formed(self, signing: _Signing, work: Work, again: Again) -> Formed:
-        party = signing.decided[0].arrival.party
-        self.unsigned[party] -= 1
-        if not self.unsigned[party]:
-            del self.unsigned[party]
-        results = dict(zip(signing.names, work.results, strict=True))
-        return sealed(signing.decided, signing.names, results, again)
+            formed = together([_formed(signing, work, again) for signing, work in mine])
+            self.spawn(self._finish([signing.decided[0].arrival.id for signing, _ in mine], formed, table))
 
 
-def twin_name(e: Examined) -> Name | None:
+def _formed(signing: _Signing, work: Work, again: Again) -> Formed:
+    results = dict(zip(signing.names, work.results, strict=True))
+    return sealed(signing.decided, signing.names, results, again)
+
+
+def _marks(e: Examined, decision: Decision) -> tuple[Mark, ...]:
+    """Return what a message must not overtake another by: its name, and its business keys at each endpoint."""
+    name = twin_name(e)
+    return (name, *((p.endpoint, key) for p in decision.planned for key in p.keys)) if name else ()
+
+
+def twin_name(e: Examined) -> Mark | None:
     """Return what a message and its twins are known by."""
     return (e.message.sender, e.message.type.name, e.message.envelope.own_id) if e.message else None
 
@@ -125,7 +153,7 @@ def apart(examined: Sequence[Examined]) -> tuple[list[Examined], list[Examined]]
     A receipt may be about an earlier receipt, too: one that brings the number by which the later one is known.
     """
     mixed = any(one.message is not None and one.message.type.kind == "receipt" for one in examined)
-    twins: set[Name] = set()
+    twins: set[Mark] = set()
     known: set[str] = set()
     first: list[Examined] = []
     later: list[Examined] = []

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic import ValidationError
+from attrs import evolve
 
-from exchange import plugins
-from exchange.errors import ConfigurationError, NotFound, Refused
-from exchange.instants import SECOND, read_id, show_id, show_instant
+from exchange.errors import NotFound, Poisonous, Refused
+from exchange.instants import SECOND, show_id, show_instant
+from exchange.lifecycle import MESSAGE
+from exchange.model import Arrival, Parcel
 from exchange.ports import Change, Changed, Generation
-from exchange.routesfile import PartyRow
 from exchange.signing import expiry
-from exchange.verbs import keys, trust
+from exchange.verbs import expect, keys, message_id, subjects, trust
 from exchange.verbs.devices import Devices
 from exchange.verbs.evidence import Evidence
 from exchange.verbs.keys import Keys
 from exchange.verbs.signing import Signing
+from exchange.verbs.subjects import Subjects
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
 
 Verb = Callable[..., Awaitable[Any]]
 CHANGES: Final = ("hold", "release", "resend", "requeue", "discard")
+STATES: Final = tuple(state for state in MESSAGE if state)
+ANSWER: Final = ("code", "stage", "outcome", "terminal", "text")  # as the store keeps one
 
 
 class Control:
@@ -43,11 +47,8 @@ class Control:
             "message.search": self.message_search,
             "message.change": self.message_change,
             "queue.list": self.queue_list,
-            "party.list": self.party_list,
-            "party.hold": self.party_hold,
-            "party.import": self.party_import,
-            "endpoint.hold": self.endpoint_hold,
             "receipt.list": self.receipt_list,
+            **Subjects(daemon).verbs(),
             **Devices(daemon).verbs(),
             "routes.publish": self.routes_publish,
             "routes.history": self.routes_history,
@@ -90,7 +91,7 @@ class Control:
             "intake": "open" if refusing is None else f"{refusing.code} {refusing.en}",
             "ready": all(ok for ok, _ in daemon.readiness().values()),
             "held_messages": len(held),
-            "held_subjects": sorted(daemon.switch.held),
+            "held_subjects": {name: subjects.told(hold) for name, hold in sorted(daemon.switch.held.items())},
             "queued": sum(q["depth"] for q in queues if q["state"] in ("QUEUED", "SENDING")),
             "failed": sum(q["depth"] for q in queues if q["state"] == "FAILED"),
             "awaiting_receipt": sum(q["depth"] for q in queues if q["state"] == "DELIVERED"),
@@ -101,13 +102,16 @@ class Control:
 
     async def message_list(self, **filters: Any) -> list[dict[str, Any]]:
         """List messages, newest first; filters: state, party, type, before (an id), limit."""
+        if filters.get("state"):
+            expect("state", "状态", filters["state"], STATES)
         before = filters.pop("before", "")
-        heads = await self._daemon.store.messages(before=_id(before) if before else 0, **filters)
+        heads = await self._daemon.store.messages(before=message_id(before) if before else 0, **filters)
         return [_dated(head) for head in heads]
 
     async def message_show(self, id: str) -> dict[str, Any]:
         """Show the whole life of a message, with every regime code in words."""
-        life = _dated(await self._daemon.store.life(_id(id)))
+        life = _dated(await self._daemon.store.life(message_id(id)))
+        life["facts"] = _dated(life["facts"])
         for line in life["journal"]:
             if line.get("receipt"):
                 line["meaning"] = await self._meaning(line["receipt"], line["code"])
@@ -116,7 +120,7 @@ class Control:
     async def _meaning(self, receipt: str, code: str) -> dict[str, str]:
         """Return what a code says in the type of the receipt that it came in."""
         try:
-            name = (await self._daemon.store.life(_id(receipt)))["type"]
+            name = (await self._daemon.store.life(message_id(receipt)))["type"]
         except NotFound:  # retention took it
             return {}
         type = self._daemon.catalogue.types.get(name)
@@ -143,31 +147,10 @@ class Control:
         subjects = {f"endpoint:{endpoint}", f"party:{known.party if known else ''}"}
         return bool(subjects & set(self._daemon.switch.held))
 
-    async def party_list(self, role: str = "") -> list[dict[str, Any]]:
-        """List the parties, with their endpoints and whether they are on hold."""
-        table, held = self._daemon.switch.table, self._daemon.switch.held
-        endpoints: dict[str, list[str]] = {}
-        for endpoint in table.endpoints.values():
-            endpoints.setdefault(endpoint.party, []).append(endpoint.name)
-        return [
-            {
-                "code": party.code,
-                "role": party.role,
-                "name": party.name,
-                "ids": list(party.ids),
-                "state": "held" if f"party:{party.code}" in held else "active",
-                "endpoints": endpoints.get(party.code, []),
-            }
-            for party in table.parties.values()
-            if role in ("", party.role)
-        ]
-
     async def receipt_list(self, limit: int = 50, party: str = "", unmatched: bool = False) -> list[dict[str, Any]]:
         """List receipts, newest first; *unmatched* only those whose cause has not come."""
         heads = await self._daemon.store.messages(answers=True, party=party, limit=limit if not unmatched else 10_000)
         shown = [_dated(head) for head in heads]
-        for head in shown:
-            head["answers"] = [{"code": a[0], "stage": a[1], "outcome": a[2]} for a in head["answers"]]
         if unmatched:
             shown = [head for head in shown if head["state"] == "RECEIVED" or head["code"] == "SWX-2020"][:limit]
         return shown
@@ -175,53 +158,43 @@ class Control:
     # -- changing ------------------------------------------------------------------------------------------------
 
     async def message_change(
-        self, verb: str, ids: Sequence[str], reason: str, actor: str, delivery: int | None = None
+        self,
+        verb: str,
+        ids: Sequence[str],
+        reason: str,
+        actor: str,
+        delivery: int | None = None,
+        silent: bool = False,
     ) -> list[dict[str, Any]]:
-        """Hold, release, resend, requeue or discard messages: all of them or none."""
+        """Hold, release, resend, requeue or discard messages: all of them or none.
+
+        Who sent what is discarded is told so, unless *silent*; ``told`` is the endpoint where, or empty.
+        """
         if verb not in CHANGES:
             raise NotFound(f"messages can't be {verb!r}", f"没有操作 {verb!r}")
         now = self._daemon.now()
-        changes = [Change(_id(id), verb, actor, reason, now, delivery) for id in ids]
+        changes = [Change(message_id(id), verb, actor, reason, now, delivery) for id in ids]
+        if verb == "discard":
+            changes = [change if silent else await self._telling(change) for change in changes]
         done: list[Changed] = await self._daemon.change(changes)
         for change in changes:
             self._daemon.log.info("message.changed", id=show_id(change.message), verb=verb, actor=actor)
-        return [{"id": id, "state": changed.state} for id, changed in zip(ids, done, strict=True)]
+        shown = [{"id": id, "state": changed.state} for id, changed in zip(ids, done, strict=True)]
+        if verb != "discard":
+            return shown
+        return [one | {"told": _told(change)} for one, change in zip(shown, changes, strict=True)]
 
-    async def party_hold(self, code: str, state: str, reason: str, actor: str) -> dict[str, str]:
-        """Hold a party (``held``) or resume it (empty)."""
-        if code not in self._daemon.switch.table.parties:
-            raise NotFound(f"there is no party {code!r}", f"没有接入方 {code!r}")
-        return await self._hold(f"party:{code}", state, reason, actor)
-
-    async def endpoint_hold(self, name: str, state: str, reason: str, actor: str) -> dict[str, str]:
-        """Hold an endpoint (``held``) or resume it (empty)."""
-        if name not in self._daemon.switch.table.endpoints:
-            raise NotFound(f"there is no endpoint {name!r}", f"没有端点 {name!r}")
-        return await self._hold(f"endpoint:{name}", state, reason, actor)
-
-    async def _hold(self, subject: str, state: str, reason: str, actor: str) -> dict[str, str]:
-        if state not in ("held", ""):
-            raise Refused(f"{state!r} is neither 'held' nor empty", f"{state!r} 既不是 held 也不为空")
-        await self._daemon.hold(subject, state, actor, reason)
-        self._daemon.log.info("subject.held" if state else "subject.resumed", subject=subject, actor=actor)
-        return {"subject": subject, "state": state or "active"}
-
-    async def party_import(self, rows: Sequence[Mapping[str, Any]], reason: str, actor: str) -> dict[str, Any]:
-        """Keep parties in the store, after checking every one, and take them into the table in force."""
-        problems = []
-        for number, row in enumerate(rows, 1):
-            try:
-                party = PartyRow.model_validate(row)
-                for endpoint in party.endpoints:
-                    plugins.load("adapters", endpoint.kind).Options.model_validate(endpoint.model_extra or {})
-            except ValidationError as why:
-                problems += [f"row {number}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in why.errors()]
-            except ConfigurationError as why:
-                problems += [f"row {number}: {problem}" for problem in why.problems]
-        if problems:
-            raise ConfigurationError(problems)
-        count = await self._daemon.import_parties(rows, actor, reason)
-        return {"imported": count}
+    async def _telling(self, change: Change) -> Change:
+        """Return a discard with the receipt that tells the message's sender, where one is due."""
+        daemon, life = self._daemon, await self._daemon.store.life(change.message)
+        if change.verb not in MESSAGE[life["state"]]:
+            return change  # the store says why not
+        parcel = Parcel(life["name"], b"")  # of what is gone, or would do again what it did
+        if life["code"] != Poisonous.default_code:
+            with suppress(NotFound):
+                parcel = await daemon.store.payload(change.message)
+        arrival = Arrival(change.message, life["at"], life["endpoint"], life["party"], parcel)
+        return evolve(change, planned=await daemon.switch.last_word(arrival, life["type"], change.reason))
 
     # -- routes --------------------------------------------------------------------------------------------------
 
@@ -242,7 +215,7 @@ class Control:
 
     async def routes_current(self, text: str | None = None) -> dict[str, Any]:
         """Return the bundle in force, and how *text* differs from it."""
-        (current,) = await self._daemon.store.generations(1)
+        current = await self._daemon.current()
         shown = _generation(current) | {"text": current.text}
         if text is not None:
             lines = difflib.unified_diff(
@@ -268,7 +241,8 @@ class Control:
 
 NEED_REASON: Final = frozenset(
     [
-        *("message.change", "party.hold", "party.import", "endpoint.hold"),
+        "message.change",
+        *subjects.NEED_REASON,
         *("hsm.open", "hsm.failover_test"),
         *("routes.publish", "routes.rollback", "schema.reload"),
         *trust.NEED_REASON,
@@ -285,19 +259,18 @@ def _by_party(missing: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int
     }
 
 
-def _id(text: str) -> int:
-    try:
-        return read_id(text)
-    except ValueError as why:
-        raise NotFound(str(why), f"{text!r} 不是报文编号（格式 YYYYMMDD-N）") from None
+def _told(change: Change) -> str:
+    return ", ".join(planned.endpoint for planned in change.planned)
 
 
 def _dated(head: dict[str, Any]) -> dict[str, Any]:
-    """Write every instant for people."""
+    """Write every instant for people, and each answer of a receipt with the names of its parts."""
     shown = dict(head)
     for name, value in head.items():
         if name in ("at", "due_at") and isinstance(value, int):
             shown[name] = show_instant(value)
+        elif name == "answers":
+            shown[name] = [dict(zip(ANSWER, one, strict=True)) for one in value]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             shown[name] = [_dated(one) for one in value]
     return shown

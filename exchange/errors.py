@@ -4,7 +4,7 @@
 
     ExchangeError
     + Rejected             the message's fault: tell its sender, never retry
-    |   Unreadable  Unidentified  BadSignature  Invalid  UnknownParty  Conflicting  TooLarge
+    |   Unreadable  Unidentified  BadSignature  Invalid  UnknownParty  Conflicting  TooLarge  Discarded
     + Held                 a person must look
     |   Unroutable  Uncorrelated  Poisonous  Unexpected
     + DeliveryError        the far side's fault
@@ -49,6 +49,7 @@ class Rejected(ExchangeError):
     """The message is at fault: its sender is told everything at once, and nothing is retried."""
 
     default_code = "SWX-1000"
+    state: ClassVar[str] = "REJECTED"  # what its sender is told that the message is
 
     def __init__(self, en: str, zh: str = "", *, code: str = "", findings: Sequence[Finding] = ()) -> None:
         super().__init__(en, zh, code=code)
@@ -109,6 +110,22 @@ class TooLarge(Rejected):
     """The payload is over the limit, which the text names."""
 
     default_code = "SWX-1070"
+
+
+class Discarded(Rejected):
+    """An operator gave the message up, held or failed as it was: parts of it may have been delivered before."""
+
+    default_code = "SWX-1120"
+    state = "DISCARDED"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"discarded by the switch's operator: {reason}. It is not sent on any more; what was delivered of it "
+            "before stays delivered. If it is still needed, correct what the reason says and send it again under a "
+            "new id",
+            f"已由交换机值班员作废，理由：{reason}。本报文不再投递，此前已送达的部分不撤回。"
+            "如仍需发送，请按理由更正后使用新的报文编号重新发送",
+        )
 
 
 class Held(ExchangeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ async def _transformed(
         steps = [table.steps[name] for name in planned.steps]
         try:
             parcel = forms.get(i, e.arrival.parcel)
-            forms[i] = await _applied(parcel, steps, about(e, planned, table, at), worker, table.generation)
+            forms[i] = await _applied(parcel, steps, about(e, i, planned, table, at), worker, table.generation)
         except (Rejected, Held) as why:
             forms.clear()
             return e, again(e, _as_asked(why, planned.on_failure))
@@ -136,11 +137,11 @@ async def _transformed(
     return e, evolve(decision, steps=tuple(told))
 
 
-def about(e: Examined, planned: Planned, table: RoutingTable, at: Instant) -> About:
-    """Return what the steps of a delivery may know."""
+def about(e: Examined, number: int, planned: Planned, table: RoutingTable, at: Instant) -> About:
+    """Return what the steps of a delivery, by its *number* among those that are planned, may know."""
     assert e.envelope is not None and e.type is not None  # noqa: S101, PT018
     receiver = table.parties.get(planned.receiver or planned.party)
-    return About(e.envelope, e.type, receiver, at, e.arrival.id)
+    return About(e.envelope, e.type, receiver, at, e.arrival.id, number)
 
 
 def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> list[tuple[Planned, Parcel]]:
@@ -148,17 +149,17 @@ def rehearsed(e: Examined, route: Route, table: RoutingTable, at: Instant) -> li
     assert e.message is not None  # noqa: S101
     message, sender = e.message, table.parties[e.message.sender]
     names = [party.code for name in message.envelope.receivers if (party := table.party(name)) is not None]
+    copies = [plan(message, sender, receiver, route, table, ()) for receiver in dict.fromkeys(names) or ("",)]
     made = []
-    for receiver in dict.fromkeys(names) or ("",):
-        for planned in plan(message, sender, receiver, route, table, ()):
-            if planned.disposition == BESIDE:
-                continue
-            parcel = e.arrival.parcel
-            if planned.sign:
-                unsealed = _seal(e, table.profiles.named(planned.sign), planned.key)
-                parcel = Parcel(form_name(e, unsealed.profile), unsealed.original)
-            steps = [table.steps[name] for name in planned.steps]
-            made.append((planned, apply(parcel, steps, about(e, planned, table, at))))
+    for number, planned in enumerate(chain.from_iterable(copies)):
+        if planned.disposition == BESIDE:
+            continue
+        parcel = e.arrival.parcel
+        if planned.sign:
+            unsealed = _seal(e, table.profiles.named(planned.sign), planned.key)
+            parcel = Parcel(form_name(e, unsealed.profile), unsealed.original)
+        steps = [table.steps[name] for name in planned.steps]
+        made.append((planned, apply(parcel, steps, about(e, number, planned, table, at))))
     return made
 
 

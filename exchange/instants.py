@@ -15,7 +15,8 @@ SECOND: Final = 1_000_000
 
 # A message id is (day << 40 | running number of the day): ordered by time, and it names its own partition.
 
-ID_BITS: Final = 40
+ID_BITS: Final = 40  # of the running number in a message id
+NUMBER_BITS: Final = 8  # of a delivery's number: a message has at most 255 deliveries in its life
 _EPOCH: Final = date(1970, 1, 1)
 _BEIJING: Final = timezone(timedelta(hours=8))
 

@@ -10,10 +10,18 @@ from attrs import frozen
 
 from exchange import receipts
 from exchange.catalogue import Catalogue
-from exchange.errors import BadSignature, Conflicting, ExchangeError, Held, Invalid, Rejected, UnknownParty, Unroutable
+from exchange.errors import (
+    Conflicting,
+    Discarded,
+    ExchangeError,
+    Held,
+    Invalid,
+    Rejected,
+    Unroutable,
+)
 from exchange.formats import Opened
 from exchange.formats.opaque import Opaque, ending
-from exchange.instants import Instant, date_at
+from exchange.instants import Instant, date_at, show_id
 from exchange.model import (
     Arrival,
     Context,
@@ -28,14 +36,12 @@ from exchange.model import (
     Question,
     Route,
 )
-from exchange.planning import SIGNED, business_keys, plan
+from exchange.planning import business_keys, plan
+from exchange.provenance import require_receivers, sender_of, verified
 from exchange.routing import RoutingTable, facts_of
-from exchange.signing.faults import OVERDUE, UNLISTED
-from exchange.signing.xmldsig import verify
 from exchange.wrappers import opening
 from exchange.wrappers.admission import PASSING, admitted
 
-OURS: Final = (OVERDUE, UNLISTED)  # what is wrong with a signature that isn't its sender's fault: our list is missing
 SHOWN: Final = 80  # characters of the codes that a warning lists
 
 
@@ -96,11 +102,11 @@ def examine(
         envelope = catalogue.read(opened, type)
         odd: list[Finding] = []
         if opened.wrappers:
-            named = partial(_sender, arrival, table=table)
+            named = partial(sender_of, arrival, table=table)
             type, envelope, odd = admitted(opened, type, envelope, table, owner, named)
-        sender = _sender(arrival, envelope.sender, table)
-        _receivers(envelope, table)
-        signer, warnings = _verified(opened, type, sender, table, at)
+        sender = sender_of(arrival, envelope.sender, table)
+        require_receivers(envelope, table)
+        signer, warnings = verified(opened, type, envelope, sender, table, at)
         warnings += odd + _validated(opened, type, envelope, catalogue, at, charset)
     except (Rejected, Held) as why:
         return Examined(arrival, type, envelope, error=why, opened=opened)
@@ -115,75 +121,6 @@ def _opened(parcel: Parcel, owner: Party | None, charset: str, catalogue: Catalo
     if owner and owner.agreement.opaque and (type := owner.agreement.opaque.get(ending(parcel.name))):
         return Opaque(type, parcel.name).open(parcel.read())
     return catalogue.open(parcel.read(), charset)
-
-
-def _sender(arrival: Arrival, name: str, table: RoutingTable) -> Party:
-    """Return who the message is from: as it says itself, if the endpoint's owner may send for him."""
-    owner = table.parties.get(arrival.party)
-    if owner is None:
-        raise UnknownParty(
-            f"party {arrival.party!r} is no longer in the routing table",
-            f"接入方 {arrival.party!r} 已不在路由表中",
-            code="SWX-1051",
-        )
-    if not name:
-        return owner
-    sender = table.party(name)
-    if sender is None:
-        raise UnknownParty(
-            f"the sender {name!r} is not known here: check the identifier, or apply for access",
-            f"未知的发送方 {name!r}：请核对标识，或申请接入",
-            code="SWX-1051",
-        )
-    if sender.code != owner.code and not {sender.code, "*"} & set(owner.agreement.sends_for):
-        raise UnknownParty(
-            f"{owner.code} may not send for {sender.code}: the message names {name!r} as its sender",
-            f"{owner.code} 无权代 {sender.code} 发送：报文中的发送方为 {name!r}",
-            code="SWX-1052",
-        )
-    return sender
-
-
-def _receivers(envelope: Envelope, table: RoutingTable) -> None:
-    unknown = [name for name in envelope.receivers if table.party(name) is None]
-    if unknown:
-        raise UnknownParty(
-            f"unknown receiver: {', '.join(unknown)}", f"未知的接收方：{'、'.join(unknown)}", code="SWX-1053"
-        )
-
-
-def _verified(
-    opened: Any, type: MessageType, sender: Party, table: RoutingTable, at: Instant
-) -> tuple[str, list[Finding]]:
-    """Check the signature as the sender's agreement asks; return the signer and warnings."""
-    wanted = sender.agreement.verify
-    if wanted == "off":
-        return "", []
-    try:
-        if type.format != SIGNED:
-            raise BadSignature(
-                f"{sender.code} must sign, and {type.name} can't carry a signature: send XML, or change the agreement",
-                f"{sender.code} 的报文须签名，而 {type.name} 无法携带签名：请改用 XML，或申请变更接入协议",
-                code="SWX-1031",
-            )
-        profiles = table.profiles.accepted(sender.agreement.profiles)
-        verified = verify(
-            opened.document,
-            profiles=profiles,
-            certificates=sender.certificates,
-            at=at,
-            behind=type.spec.file.behind_signature,
-            trust=table.terms(sender.agreement),
-        )
-    except BadSignature as why:
-        if wanted == "require":
-            raise Held(why.en, why.zh, code=why.code) if why.code in OURS else why  # noqa: B904 - it is the same
-        return "", [_odd_signature(why)]
-    return verified.signer.serial, [_odd_signature(why) for why in verified.warnings]
-
-
-def _odd_signature(why: BadSignature) -> Finding:
-    return Finding(why.code, "signature", "/Signature", why.en, why.zh, severity="warning")
 
 
 def _validated(
@@ -224,7 +161,7 @@ def decide(examined: Examined, context: Context, catalogue: Catalogue, table: Ro
     try:
         if message.type.kind == "receipt":
             spec = catalogue.answers(message.type)
-            form = partial(_form, examined, message, catalogue, table)
+            form = partial(_form, examined, message, catalogue, table, at)
             return receipts.decide(message, context, table, form, spec.split == "original", spec.every)
         if context.prior is not None:
             return _seen_before(message, context.prior.id, context.prior.digest, table, at)
@@ -238,19 +175,22 @@ def _form(
     message: Message,
     catalogue: Catalogue,
     table: RoutingTable,
+    at: Instant,
     party: str,
     records: Sequence[int] | None,
 ) -> Parcel | None:
     """Return how a receipt goes to *party*: only some of its *records*, or all of them; None: the bytes as they came.
 
-    A part is written anew and so comes without the envelopes that the whole came in.
+    A part is written anew, and so are the envelopes around it.
     """
-    parcel, around = message.arrival.parcel, message.envelope.wrappers
+    parcel, around, to = message.arrival.parcel, examined.opened.wrappers, table.parties[party]
     headers = {"type": message.envelope.type}
-    if records is not None:
-        body = catalogue.part(examined.opened, message.type, records)
-        return Parcel(opening.inner_name(examined.opened.wrappers, parcel.name), body, headers)
-    return opening.sent_home(parcel, headers, table.parties[party].agreement.receipts) if around else None
+    if records is None:
+        return opening.sent_home(parcel, headers, to.agreement.receipts) if around else None
+    body = catalogue.part(examined.opened, message.type, records)
+    part = Parcel(opening.inner_name(around, parcel.name), body, headers)
+    mark = f"{show_id(message.arrival.id)}.{party}.{'.'.join(map(str, records))}"  # a part that comes later is another
+    return opening.part_home(part, parcel, around, to, mark, at)
 
 
 def _accept(message: Message, table: RoutingTable, at: Instant) -> Decision:
@@ -321,13 +261,31 @@ def _not_accepted(examined: Examined, catalogue: Catalogue, table: RoutingTable,
     if not isinstance(why, Rejected) or (owner is not None and owner.is_authority):
         findings = why.findings if isinstance(why, Rejected) else ()
         return Decision("hold", code=why.code, en=why.en, zh=why.zh, findings=findings)
-    planned: list[Planned] = []
-    if owner is not None:
-        native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
-        shape = _shape(arrival, native, table, examined.envelope)
-        told = receipts.rejected(arrival, examined.envelope, why, at, shape, contrl=owner.agreement.contrl)
-        planned = _own(arrival, owner, table, "rejected", told)
+    planned = _refused(examined, why, catalogue, table, at)
     return Decision("reject", tuple(planned), code=why.code, en=why.en, zh=why.zh, findings=why.findings)
+
+
+def discarded(
+    examined: Examined, reason: str, catalogue: Catalogue, table: RoutingTable, at: Instant
+) -> tuple[Planned, ...]:
+    """Plan the receipt that tells a sender that an operator discards his message; nothing about a receipt."""
+    if examined.type is not None and examined.type.kind == "receipt":
+        return ()
+    return tuple(_refused(examined, Discarded(reason), catalogue, table, at))
+
+
+def _refused(
+    examined: Examined, why: Rejected, catalogue: Catalogue, table: RoutingTable, at: Instant
+) -> list[Planned]:
+    """Plan the receipt that tells the sender why his message goes no further, as he wants it."""
+    arrival = examined.arrival
+    owner = table.parties.get(arrival.party)
+    if owner is None:
+        return []
+    native = examined.type.receipt_shape if examined.type else catalogue.receipt_shape(arrival.parcel.read())
+    shape = _shape(arrival, native, table, examined.envelope)
+    told = receipts.rejected(arrival, examined.envelope, why, at, shape, contrl=owner.agreement.contrl)
+    return _own(arrival, owner, table, "rejected", told)
 
 
 def _own(arrival: Arrival, party: Party, table: RoutingTable, disposition: str, parcel: Parcel | None) -> list[Planned]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from attrs import Factory, field, frozen
 
 from exchange.instants import Instant
-from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
+from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Planned, Question
 from exchange.options import Strict
 from exchange.register import Learner
 from exchange.signingjobs import Jobs
@@ -51,6 +51,7 @@ class World:
     directory: str = "."  # where the adapter may keep files; removed by nobody
     limit_bytes: int = 64 * 1024 * 1024  # the largest payload; more is refused while it arrives
     spool_bytes: int = 256 * 1024  # payloads over this are streamed to a file (``Spool``) instead of memory
+    retention_days: int = 90  # how long the store keeps messages: what nobody fetched must be there as long
     settings: Any = None  # the kind's own Settings value, from switchd.yaml
 
 
@@ -94,6 +95,18 @@ class Mailbox(Adapter, Protocol):
         """Wake the peers that wait at an endpoint: something new is there."""
 
 
+@runtime_checkable
+class Renewing(Protocol):
+    """What has TLS of its own, as an adapter may, and takes over renewed files while it serves."""
+
+    def renew(self) -> Mapping[str, str]:
+        """Read certificate, key and clients' authorities anew; new connections get them, open ones go on.
+
+        Returns ``serial`` and ``until`` of the certificate, or nothing where TLS is off. Raises ConfigurationError
+        where they can't be used together; then nothing changes.
+        """
+
+
 # -- the store ---------------------------------------------------------------------------------------------------
 
 
@@ -107,6 +120,7 @@ class Change:
     reason: str
     at: Instant
     delivery: int | None = None
+    planned: tuple[Planned, ...] = ()  # of a discard: the receipt that tells the sender, written with it
 
 
 @frozen
@@ -117,6 +131,15 @@ class Mail:
     message: int
     at: Instant
     parcel: Parcel
+
+
+@frozen
+class Hold:
+    """That operators put something on hold: who, why and since when."""
+
+    actor: str
+    reason: str
+    at: Instant
 
 
 @frozen
@@ -196,7 +219,7 @@ class Store(Jobs, Protocol):
         """Append to the signing log what belongs to no conclusion; return the numbers of the rows."""
 
     def holds(self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "",
-              at: Instant = 0) -> Awaitable[Mapping[str, str]]:  # fmt: skip
+              at: Instant = 0) -> Awaitable[Mapping[str, Hold]]:  # fmt: skip
         """Set (``{"party:X": "held"}``, empty value to lift) and return what operators put on hold."""
 
 
@@ -299,6 +322,7 @@ class Changed:
     deliveries: Sequence[Delivery] = ()  # now QUEUED
     withdrawn: Sequence[tuple[int, int]] = ()  # no longer QUEUED
     arrivals: Sequence[int] = ()  # to be sorted again
+    mailed: Sequence[str] = ()  # endpoints in whose mailbox something is now
 
 
 LAST: Final = "last"  # the stage of the receipt that ends the waiting

@@ -69,7 +69,7 @@ class Problem(Exception):
             "status": kind.status,
             "detail": self.en,
             "code": self.code,
-            "zh": f"{kind.zh}: {self.zh}",
+            "zh": f"{kind.zh}：{self.zh}",
             **self.more,
         }
 
@@ -91,7 +91,7 @@ class Problem(Exception):
         """Return the answer that nothing was done, and when to come again."""
         whole = max(1, math.ceil(seconds))
         en = f"nothing is confirmed; ask or send again in {whole} seconds"
-        zh = f"本次请求未被确认, 请 {whole} 秒后重试"
+        zh = f"本次请求未被确认，请 {whole} 秒后重试"
         return cls(kind, en, zh, code=code, headers={"Retry-After": str(whole), **headers})
 
     @classmethod
@@ -107,7 +107,7 @@ class Problem(Exception):
     @classmethod
     def unreadable(cls, name: str, en: str, zh: str) -> Self:
         """Return the answer to a parameter or header that makes no sense."""
-        return cls("SWX-8030", f"{name}: {en}", f"{name}: {zh}")
+        return cls("SWX-8030", f"{name}: {en}", f"{name}：{zh}")
 
     @classmethod
     def of(cls, error: Exception) -> Problem:
@@ -128,4 +128,4 @@ class Problem(Exception):
             case _:
                 code = error.code if isinstance(error, ExchangeError) else ""
                 en = "tell the operator when this happened; sending again does no harm"
-                return cls("SWX-9000", en, "请将发生时间告知平台运营方; 可放心重新发送", code=code)
+                return cls("SWX-9000", en, "请将发生时间告知平台运营方；可放心重新发送", code=code)

@@ -144,7 +144,7 @@ def accepted(
 def rejected(
     arrival: Arrival, envelope: Envelope | None, why: Rejected, at: Instant, shape: str, *, contrl: str = "as-asked"
 ) -> Parcel | None:
-    """Write that a message was rejected, with every finding; nothing where it was an acknowledgement itself.
+    """Write that a message was rejected or discarded, with every finding; nothing about an acknowledgement.
 
     *shape* is ``json``, ``ceb900``, ``platform_file``, ``dxprep`` or ``edifact``, which may name the version of CONTRL:
     ``edifact D:96A:UN``; *contrl* says when CONTRL is wanted, as agreements do.
@@ -160,9 +160,9 @@ def rejected(
     if shape == DXP:
         return _dxprep("Failed", arrival, Said(why.zh, why.code, findings=why.findings), at)
     if shape == "platform_file":
-        outcome = ["REJECTED", why.code, why.zh, why.en]
+        outcome = [why.state, why.code, why.zh, why.en]
         return _platform_file("Failed", arrival, envelope, at, outcome, why.findings)
-    told = {"state": "REJECTED", "code": why.code, "en": why.en, "zh": why.zh}
+    told = {"state": why.state, "code": why.code, "en": why.en, "zh": why.zh}
     return _json(
         "Failed", arrival, _head(arrival, envelope, at) | told | {"findings": [_shown(f) for f in why.findings]}
     )

@@ -157,7 +157,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as why:
-        raise ConfigurationError([f"{path.name}:1:1: can't be read: {why}"]) from why
+        raise ConfigurationError([f"{path.name}:1:1: can't be read: {getattr(why, 'strerror', why)}"]) from why
 
 
 def unbundle(text: str) -> list[tuple[str, str]]:

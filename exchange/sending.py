@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from attrs import evolve
@@ -18,7 +18,7 @@ from exchange.errors import ConfigurationError, DeliveryError, ExchangeError, Pe
 from exchange.instants import SECOND, Instant, show_id
 from exchange.lanes import Lane
 from exchange.model import Delivery, Endpoint, Outcome
-from exchange.ports import Adapter, Mailbox, Meter, Settled, Store
+from exchange.ports import Adapter, Hold, Mailbox, Meter, Settled, Store
 from exchange.retry import delay, exhausted
 from exchange.routing import RoutingTable
 
@@ -48,7 +48,7 @@ class Sending:
         self._stopping = False
         self._seen: Instant = 0  # the latest that the clock showed
         self.table = RoutingTable()
-        self.held: Collection[str] = ()
+        self.held: Mapping[str, Hold] = {}
 
     # -- what is due ---------------------------------------------------------------------------------------------
 

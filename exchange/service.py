@@ -7,7 +7,6 @@ adapters listen. Stopping goes the other way round.
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,16 +14,16 @@ from typing import Any, Final
 
 from attrs import Factory, define, field
 
-from exchange import asgi, catalogue, editions, observability, observability_signing, plugins, routesfile
+from exchange import asgi, catalogue, editions, observability, observability_signing, plugins, routesfile, tls
 from exchange.catalogue import Catalogue
-from exchange.chores import Chores
+from exchange.chores import REFUSED, STOPPING, UNAPPROVED, Chores, settle_memory
 from exchange.control import Control
 from exchange.controlsocket import serve_control
 from exchange.errors import ConfigurationError, Refused, StoreError
 from exchange.explaining import Explainer
 from exchange.instants import Instant
 from exchange.observability import Metrics, Probes, Pulse
-from exchange.ports import Adapter, Change, Changed, Generation, Token, World
+from exchange.ports import Adapter, Backlog, Change, Changed, Generation, Token, World
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.settings import Installation
@@ -39,7 +38,6 @@ from exchange.trusting import Trusting
 ACTOR: Final = "switchd"
 RELEASED_AT_ONCE: Final = 200  # messages of a party that is resumed, in one transaction
 Built = tuple[RoutingTable, list[routesfile.Test]]  # what checking a table makes of it
-STOPPING = StoreError("the switch is stopping: come back in a minute", "交换机正在停止：请稍后重试", code="SWX-6060")
 
 
 @define
@@ -69,6 +67,9 @@ class Daemon:
     started_at: Instant = field(init=False, default=0)
     chores: Chores = field(init=False, default=Factory(Chores, takes_self=True))
     ready: bool = field(init=False, default=False)
+    waiting: StoreError | None = field(init=False, default=None)  # why there is no table in force yet
+    _backlog: Backlog = field(init=False)
+    _begun: bool = field(init=False, default=False)
     _changing: asyncio.Lock = field(init=False, factory=asyncio.Lock)  # of what decides: one change after the other
 
     # -- start ---------------------------------------------------------------------------------------------------
@@ -82,47 +83,29 @@ class Daemon:
         await self.trusting.renew()
         self.token = self.installation.token()
         self._start_metrics()
+        sample = b"".join(sample.path.read_bytes() for sample in self.catalogue.samples() if not sample.code)
         self.store = plugins.load("stores", settings.store.kind)(
-            self.installation.path(settings.store.folder),
-            now=self.now,
-            sample=b"".join(sample.path.read_bytes() for sample in self.catalogue.samples() if not sample.code),
-            duplicate_days=settings.store.duplicate_days,
-            observe=self.metrics.batch,
-        )
-        backlog = await self.store.open()
+            self.installation.path(settings.store.folder), now=self.now, sample=sample,
+            duplicate_days=settings.store.duplicate_days, observe=self.metrics.batch,
+        )  # fmt: skip
+        self._backlog = await self.store.open()
         self.explainer = Explainer(schemas)
         sending = Sending(self.store, self.adapters, now=self.now, log=self.log, meter=self.metrics)
-        asked = settings.limits
-        limits = Limits(asked.payload_bytes, asked.backlog_bytes, asked.backlog, asked.unsigned)
+        most = settings.limits
+        limits = Limits(most.payload_bytes, most.backlog_bytes, most.backlog, most.unsigned)
         self._start_signing()
         self.switch = Switch(
-            self.store,
-            self.catalogue,
-            self.signing,
-            sending,
-            self.explainer.explain,
-            now=self.now,
-            log=self.log,
-            meter=self.metrics,
-            limits=limits,
-        )
+            self.store, self.catalogue, self.signing, sending, self.explainer.explain,
+            now=self.now, log=self.log, meter=self.metrics, limits=limits,
+        )  # fmt: skip
         await self.custody.open()
         self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
         await self.token.open()
         await self._begin_with_a_table()
-        self.switch.held = sending.held = await self.store.holds()
-        self.switch.start(backlog.arrivals)
-        await sending.load()
         await self._listen()
-        _settle_memory()
-        self.ready = True
-        self.log.info(
-            "switch.started",
-            generation=self.switch.table.generation,
-            undecided=len(backlog.arrivals),
-            deliveries=backlog.deliveries,
-            unknown=backlog.unknown,
-        )
+        settle_memory()
+        if self._begun:
+            self._started()
 
     def _start_signing(self) -> None:
         settings = self.installation.settings
@@ -151,38 +134,51 @@ class Daemon:
         observability_signing.watch(self.token, self.metrics)
 
     async def _begin_with_a_table(self) -> None:
-        """Go on with the generation in force; the very first is the file as it stands."""
-        generations = await self.store.generations(1)
-        if generations:
-            return await self._put_in_force(generations[0])
-        text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
-        built = await self.check(text)
-        return await self._put_in_force(await self.store.publish(text, ACTOR, "first start", self.now()), built)
+        """Go on with the generation in force, at first the file as it is, or wait until its profiles are approved."""
+        known = await self.store.generations(1)
+        text = known[0].text if known else self._routes_text()
+        try:
+            built = await self.check(text)
+        except ConfigurationError:
+            await self.check(text, profiles=self.installation.profiles)
+            self.waiting = self.switch.refusing = UNAPPROVED
+            self.log.error("switch.waits", code=UNAPPROVED.code, en=UNAPPROVED.en, zh=UNAPPROVED.zh)
+            return
+        generation = known[0] if known else await self.store.publish(text, ACTOR, "first start", self.now())
+        await self._put_in_force(generation, built)
+
+    async def _go_on(self) -> None:
+        """Begin to work, now that there is a table: with what was open, and for those who have things signed."""
+        late, self._begun, self.waiting, self.switch.refusing = self.waiting, True, None, None
+        self.switch.held = self.switch.sending.held = await self.store.holds()
+        self.switch.start(self._backlog.arrivals)
+        await self.switch.sending.load()
+        if api := self.installation.settings.signing.api:
+            await self._listen_for_signing(api)
+        if late:
+            self._started()
+
+    def _started(self) -> None:
+        backlog, self.ready = self._backlog, True
+        self.log.info(
+            "switch.started", generation=self.switch.table.generation, undecided=len(backlog.arrivals),
+            deliveries=backlog.deliveries, unknown=backlog.unknown,
+        )  # fmt: skip
 
     async def _listen(self) -> None:
         settings = self.installation.settings
         if settings.monitor.port:
             app = observability.pages(self.metrics, self.pulse, self.readiness)
             self.listeners.append(await asgi.listen(app, host=settings.monitor.host, port=settings.monitor.port))
-        if settings.signing.api:
-            await self._listen_for_signing(settings.signing.api)
-        control = Control(self)
         path, group = self.installation.path(settings.control), settings.control_group
-        self.listeners.append(await serve_control(control, path, self.log, group))
+        self.listeners.append(await serve_control(Control(self), path, self.log, group))
         self.chores.start()
 
     async def _listen_for_signing(self, settings: ApiSettings) -> None:
         self.api = SigningApi(
-            settings,
-            self.signing,
-            self.store,
-            self.now,
-            self.log,
-            self.metrics.signing_request,
-            table=lambda: self.switch.table,
-            held=lambda: self.switch.held,
-            refusing=lambda: self.switch.refusing,
-        )
+            settings, self.signing, self.store, self.now, self.log, self.metrics.signing_request,
+            table=lambda: self.switch.table, held=lambda: self.switch.held, refusing=lambda: self.switch.refusing,
+        )  # fmt: skip
         self.listeners.append(self.api)
         await self.api.start()
 
@@ -206,38 +202,55 @@ class Daemon:
         imported = {row["code"]: row for row in (*await self.store.parties(), *rows)}.values()
         return routesfile.load(text, folder, known=known, imported=imported)
 
+    def _routes_text(self) -> str:
+        return routesfile.bundle(self.installation.path(self.installation.settings.routes))
+
+    async def current(self) -> Generation:
+        """Return the generation in force. Raises Refused while there is none."""
+        if self.waiting:
+            raise Refused(self.waiting.en, self.waiting.zh, code=self.waiting.code)
+        (current,) = await self.store.generations(1)
+        return current  # type: ignore[no-any-return]
+
     async def publish(self, text: str, actor: str, reason: str) -> Generation:
         """Check a bundle and put it in force. Raises ConfigurationError; then the old table stays in force."""
         async with self._changing:
-            built = await self.check(text)
-            before = await self.store.generations(1)
-            generation: Generation = await self.store.publish(text, actor, reason, self.now())
-            try:
-                await self._put_in_force(generation, built)
-            except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
-                for old in before:
-                    taken_back = await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now())
-                    await self._put_in_force(taken_back)
-                raise
-            return generation
+            return await self._publish(text, actor, reason, self.catalogue)
+
+    async def _publish(self, text: str, actor: str, reason: str, types: Catalogue) -> Generation:
+        """Put a table and the types that it was checked with in force: both, or neither."""
+        built, types_before = await self.check(text, types=types), self.catalogue
+        before = await self.store.generations(1)
+        generation: Generation = await self.store.publish(text, actor, reason, self.now())
+        try:
+            await self._put_in_force(generation, built, types)
+        except Exception as why:  # an adapter can't serve it: a port that is taken, a certificate that is no more
+            for old in before:
+                taken_back = await self.store.publish(old.text, ACTOR, f"taken back: {why}", self.now())
+                await self._put_in_force(taken_back, await self.check(old.text, types=types_before), types_before)
+            raise
+        return generation
 
     async def reload(self, actor: str = "SIGHUP") -> None:
-        """Read schemas, authorities and routes anew, as SIGHUP asks; bad files change nothing but the log."""
-        try:
-            await self.renew_schemas(actor, "reload")
-        except Exception as why:
-            self.log.error("schemas.refused", problems=_problems(why))
+        """Read all files but switchd.yaml anew, as SIGHUP asks; bad ones change nothing but the log."""
         try:
             await self.trusting.renew()
         except Exception as why:
             self.log.error("trust.refused", problems=_problems(why))
+        tls.renew({**self.adapters, "signing.api": self.api}, self.log)
         try:
-            text = routesfile.bundle(self.installation.path(self.installation.settings.routes))
-            await self.publish(text, actor, "reload")
+            async with self._changing:  # a new type comes with its route, and one that goes takes it along
+                types, before = await self._read_types(), self.catalogue
+                await self._publish(self._routes_text(), actor, "reload", types)
+            self._types_renewed(before, actor, "reload")
         except Exception as why:
-            self.log.error("routes.refused", problems=_problems(why), generation=self.switch.table.generation)
+            self.log.error(
+                "reload.refused", generation=self.switch.table.generation, problems=_problems(why), **REFUSED
+            )
 
-    async def _put_in_force(self, generation: Generation, built: Built | None = None) -> None:
+    async def _put_in_force(
+        self, generation: Generation, built: Built | None = None, types: Catalogue | None = None
+    ) -> None:
         """Switch to a table at once; messages that are being decided finish under the one they began with."""
         table, self.tests = built or await self.check(generation.text)
         table.generation = generation.number  # nobody has seen it yet
@@ -247,27 +260,25 @@ class Daemon:
         for kind in by_kind:
             if kind not in self.adapters:
                 self.adapters[kind] = table.kinds[kind](self._world(kind))
+        self._judge_by(types or self.catalogue)
         self.switch.table = self.switch.sending.table = table
         for kind, endpoints in by_kind.items():
             await self.adapters[kind].serve(endpoints)
         self.switch.sending.resume()
         self.log.info("routes.published", generation=generation.number, actor=generation.actor)
+        if not self._begun:
+            await self._go_on()
 
     def _world(self, kind: str) -> World:
-        directory = self.installation.path(self.installation.settings.spool) / kind
+        settings = self.installation.settings
+        directory = self.installation.path(settings.spool) / kind
         directory.mkdir(parents=True, exist_ok=True)
-        limits = self.installation.settings.limits
         return World(
-            take=self.switch.take,
-            archive=self.store,
-            reactor=self.reactor,
-            now=self.now,
-            log=self.log,
-            directory=str(directory),
-            limit_bytes=limits.payload_bytes,
-            spool_bytes=limits.spool_bytes,
+            take=self.switch.take, archive=self.store, reactor=self.reactor, now=self.now, log=self.log,
+            directory=str(directory), limit_bytes=settings.limits.payload_bytes,
+            spool_bytes=settings.limits.spool_bytes, retention_days=settings.store.retention_days,
             settings=self.installation.adapter(kind),
-        )
+        )  # fmt: skip
 
     # -- the message types ---------------------------------------------------------------------------------------
 
@@ -276,30 +287,42 @@ class Daemon:
 
         Raises ConfigurationError where they, or the table in force under them, are wrong; then the old ones stay.
         """
-        schemas = catalogue.SCHEMAS, *self.installation.schemas
-        renewed = await asyncio.get_running_loop().run_in_executor(None, partial(catalogue.load, *schemas))
         async with self._changing:
-            (current,) = await self.store.generations(1)
+            renewed, before = await self._read_types(), self.catalogue
+            current = await self.current()
             await self.check(current.text, types=renewed)
-            changed = editions.changed(self.catalogue.types, renewed.types)
-            self.catalogue = self.switch.catalogue = renewed
+            self._judge_by(renewed)
+        return self._types_renewed(before, actor, reason)
+
+    async def _read_types(self) -> Catalogue:
+        schemas = catalogue.SCHEMAS, *self.installation.schemas
+        return await asyncio.get_running_loop().run_in_executor(None, partial(catalogue.load, *schemas))
+
+    def _judge_by(self, types: Catalogue) -> None:
+        if types is not self.catalogue:
+            self.catalogue = self.switch.catalogue = types
             self.explainer.renew()
-        _settle_memory()
-        self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(renewed.types), changed=sorted(changed))
+
+    def _types_renewed(self, before: Catalogue, actor: str, reason: str) -> Mapping[str, Sequence[str]]:
+        """Tell which types are others than *before*; return their editions."""
+        types = self.catalogue.types
+        changed = editions.changed(before.types, types)
+        settle_memory()
+        self.log.info("schemas.renewed", actor=actor, reason=reason, types=len(types), changed=sorted(changed))
         return changed
 
     async def _judge_section(self, kind: str, section: Any) -> None:
         """Raise ConfigurationError where the table in force doesn't go with a section that is to be approved."""
         if kind == "profiles":
-            (current,) = await self.store.generations(1)
-            await self.check(current.text, profiles=self.installation.profiles_of(section))
+            generations = await self.store.generations(1)
+            text = generations[0].text if generations else self._routes_text()
+            await self.check(text, profiles=self.installation.profiles_of(section))
 
     async def renew_profiles(self) -> None:
         """Sign and verify by the profiles that are in force now."""
         self.profiles = self.installation.profiles_of(self.custody.section("profiles"))
         async with self._changing:
-            (current,) = await self.store.generations(1)
-            await self._put_in_force(current)
+            await (self._begin_with_a_table() if self.waiting else self._put_in_force(await self.current()))
 
     # -- operators -----------------------------------------------------------------------------------------------
 
@@ -322,7 +345,7 @@ class Daemon:
     async def import_parties(self, rows: Sequence[Mapping[str, Any]], actor: str, reason: str) -> int:
         """Keep parties in the store and take them into the table in force. Raises ConfigurationError; then none is."""
         async with self._changing:
-            (current,) = await self.store.generations(1)
+            current = await self.current()
             built = await self.check(current.text, rows=rows)
             count: int = await self.store.import_parties(rows, actor, reason, self.now())
             await self._put_in_force(current, built)
@@ -334,6 +357,7 @@ class Daemon:
         for changed in done:
             self.switch.sending.drop(changed.withdrawn)
             self.switch.sending.push(changed.deliveries)
+            self.switch.sending.ring(changed.mailed)
             if changed.arrivals:
                 await self.switch.patiently(partial(self.switch.again, changed.arrivals))
         return done
@@ -373,14 +397,3 @@ class Daemon:
 
 def _problems(why: Exception) -> list[str]:
     return list(why.problems) if isinstance(why, ConfigurationError) else [str(why) or repr(why)]
-
-
-def _settle_memory() -> None:
-    """Keep the collector off what was loaded at start, and from looking after every few messages.
-
-    Messages leave no cycles behind; walking through the catalogue for them costs a sixth of the whole work.
-    """
-    gc.unfreeze()  # what an earlier catalogue left
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 100)

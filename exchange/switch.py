@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -30,9 +30,9 @@ from exchange.errors import (
 from exchange.explaining import Worker
 from exchange.forms import Again, Formed, stepped
 from exchange.instants import Instant, show_id
-from exchange.intake import Examined, decide, examine
-from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel
-from exchange.ports import Concluded, Meter, Store
+from exchange.intake import Examined, decide, discarded, examine
+from exchange.model import Arrival, Conclusion, Context, Decision, Endpoint, Finding, Parcel, Planned
+from exchange.ports import Concluded, Hold, Meter, Store
 from exchange.routing import RoutingTable
 from exchange.sending import Sending
 from exchange.signing.service import SigningService
@@ -80,7 +80,7 @@ class Switch:
         self._explain = explain
         self._now, self._log, self._meter, self._limits = now, log, meter, limits
         self.table = RoutingTable()
-        self.held: Collection[str] = ()
+        self.held: Mapping[str, Hold] = {}
         self.refusing: ExchangeError | None = None  # set while intake is closed: disk full, stopping
         self.undecided = 0  # arrivals taken and not concluded
         self._unsorted: deque[Arrival] = deque()
@@ -102,9 +102,12 @@ class Switch:
             )
         if self.refusing is not None:
             raise self.refusing.with_traceback(None)  # else it remembers every refusal, and its parcel
-        if self.undecided >= self._limits.backlog or self._undecided_bytes >= self._limits.backlog_bytes:
+        aside, limits = self._aside, self._limits
+        if self.undecided - len(aside) >= limits.backlog or self._undecided_bytes - aside.bytes >= limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
-        if self._aside.unsigned[endpoint.party] >= self._limits.unsigned:
+        if (mine := aside.waiting[endpoint.party]) and (
+            mine >= limits.unsigned or len(aside) >= limits.backlog or aside.bytes >= limits.backlog_bytes
+        ):  # whoever has nothing there goes on: he may need no signature
             raise Busy("more has arrived than can be signed now: come back later", "待签名报文积压过多：请稍后重试")
         began = perf_counter()
         arrival = await self._store.receive(parcel, endpoint, self._now())
@@ -145,8 +148,9 @@ class Switch:
     async def again(self, messages: Sequence[int]) -> None:
         """Sort messages that are RECEIVED once more: released, requeued, or receipts whose cause has come."""
         for arrival in await self._store.arrivals(messages):
-            self._count(arrival)
-            self._add(arrival)
+            if arrival.id not in self._aside:  # else it is being signed, and the other one is this one
+                self._count(arrival)
+                self._add(arrival)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -199,11 +203,11 @@ class Switch:
     async def sort(self, arrivals: Sequence[Arrival]) -> None:
         """Decide *arrivals* and write what was decided. Raises StoreError, and then nothing was."""
         began = perf_counter()
-        table, at = self.table, self._now()
+        catalogue, table, at = self.catalogue, self.table, self._now()
         examined = [
-            await self._examine_apart(arrival, table, at)
+            await self._examine_apart(arrival, catalogue, table, at)
             if arrival.parcel.size > LARGE
-            else self._examine(arrival, table, at)
+            else self._examine(arrival, catalogue, table, at)
             for arrival in arrivals
         ]
         plain = [e for e in examined if not _unexplained(e)]
@@ -214,18 +218,35 @@ class Switch:
         if arrivals:
             self._meter.stage("sort", (perf_counter() - began) / len(arrivals), len(arrivals))
 
-    async def _examine_apart(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+    async def _examine_apart(
+        self, arrival: Arrival, catalogue: Catalogue, table: RoutingTable, at: Instant
+    ) -> Examined:
         """Examine a large payload in a thread: libxml2 lets go of the interpreter while it parses."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._examine, arrival, table, at)
+        return await asyncio.get_running_loop().run_in_executor(None, self._examine, arrival, catalogue, table, at)
 
-    def _examine(self, arrival: Arrival, table: RoutingTable, at: Instant) -> Examined:
+    def _examine(self, arrival: Arrival, catalogue: Catalogue, table: RoutingTable, at: Instant) -> Examined:
         if arrival.tries > POISON:
             why = Poisonous("the switch died on this message three times", "处理该报文时交换机三次异常退出")
             return Examined(arrival, error=why)
         try:
-            return examine(arrival, self.catalogue, table, at, self.held, lean=True)
+            return examine(arrival, catalogue, table, at, self.held, lean=True)
         except Exception as why:
             return Examined(arrival, error=self._unexpected(arrival, why))
+
+    async def last_word(self, arrival: Arrival, type: str, reason: str) -> tuple[Planned, ...]:
+        """Plan the receipt that tells a sender that an operator discards his message; nothing where none is due.
+
+        *type* is what the message was known as before; what can't be read any more is told by that.
+        """
+        table, at = self.table, self._now()
+        look = partial(examine, arrival, self.catalogue, table, at, lean=True)  # whoever is on hold is told as well
+        try:
+            examined = await asyncio.get_running_loop().run_in_executor(None, look)
+        except Exception as why:
+            examined = Examined(arrival, error=self._unexpected(arrival, why))
+        if examined.type is None:
+            examined = evolve(examined, type=self.catalogue.types.get(type))
+        return discarded(examined, reason, self.catalogue, table, at)
 
     def _unexpected(self, arrival: Arrival, why: Exception) -> Unexpected:
         trace = whereabouts(why)
@@ -254,7 +275,7 @@ class Switch:
         contexts = await self._store.context([e.question for e in asked]) if asked else ()
         known = {e.arrival.id: context for e, context in zip(asked, contexts, strict=True)}
         decided = [(e, self._decide(e, known.get(e.arrival.id, Context()), table, at)) for e in examined]
-        if table.steps or table.signs or not self._aside.empty:
+        if table.steps or table.signs or len(self._aside):
             decided = self._aside.sift(decided, table)
         await self._finish(Formed(decided), table, at)
         if later:  # what the ones just written are an answer for: now the store knows them

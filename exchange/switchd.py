@@ -60,6 +60,8 @@ def _run(installation: Installation, loop: asyncio.AbstractEventLoop) -> int:
             reactor.stop()
         except (ExchangeError, OSError) as why:
             log.error("switch.failed", error=str(why))
+            if settings.log.file:  # which who starts it by hand doesn't see
+                print(why, file=sys.stderr)
             status.append(75)
             reactor.stop()
 

@@ -20,6 +20,14 @@ from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 
 from exchange.errors import ConfigurationError
 
+MUST: Final = {
+    "tuple_type": "be a list",
+    "list_type": "be a list",
+    "dict_type": "hold keys and their values",
+    "model_type": "hold keys and their values",
+    "path_type": "be the name of a file or folder",
+    "too_short": "not be empty",
+}
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
 PLAIN: Final = (
@@ -66,10 +74,8 @@ class Document:
             return self.problem(at[:-1], f"{at[-1]!r} is missing")
         if error["type"] == "string_type" and isinstance(error["input"], int | float):
             return self.problem(at, f"{error['input']} is a number here; write it in quotes")
-        if error["type"] in ("tuple_type", "list_type"):
-            return self.problem(at, "must be a list")
-        if error["type"] == "too_short":
-            return self.problem(at, "must not be empty")
+        if error["type"] in MUST:
+            return self.problem(at, f"must {MUST[error['type']]}")
         text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
         return self.problem(at, text[:1].lower() + text[1:])
 

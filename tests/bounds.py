@@ -27,6 +27,7 @@ FIFTY = 50_000_000
 HEAD = b'<ceb:CEB311Message xmlns:ceb="http://www.chinaport.gov.cn/ceb" guid="1" version="1.0">'
 TAIL = b"</ceb:CEB311Message>"
 UNB = b"UNB+UNOA:2+TESTTERM:ZZ+TESTLINE:ZZ+261122:0900+1'"
+TABLE = "进口订单导入表".encode()
 EVENTS = b'{"messageType":"LogisticsEvent","version":"1.0","events":['
 
 
@@ -73,11 +74,19 @@ def bills_of_lading() -> bytes:
     return payload[: found.end()] + text * (FIFTY // len(text)) + payload[found.end() :]
 
 
-def orders(size: int) -> bytes:
-    header, *rows = sample("CEB311-Table--full-utf8-bom.csv").splitlines(keepends=True)
-    row = next(row for row in rows if b"EX-0002" in row)
-    first, last = row.split(b"EX-0002")
-    return header + b"".join(b"%sEX-%d%s" % (first, n, last) for n in range(size // len(row)))
+def orders(size: int, each: int = 1, *, short: bool = False) -> bytes:
+    """A table of orders with so many rows *each*; all are alike, or those behind the first say what they must."""
+    header, row = sample("CEB311-Table--minimal.csv").splitlines(keepends=True)
+    first = row.replace(b"EX-0001", b"EX-%d")
+    goods = b",".join(first.split(b",")[20:])
+    order = first + (b",,,EX-%d" + b"," * 17 + goods if short else first) * (each - 1)
+    return header + b"".join(order % ((n,) * each) for n in range(size // len(order)))
+
+
+def dated(table: bytes) -> bytes:
+    """Add a column of days that are looked up in the calendar."""
+    header, _, rows = table.partition(b"\n")
+    return header.strip() + ",下单日期\n".encode() + rows.replace(b",142", b",142,2024-2-29")
 
 
 def workbook(sheet: bytes, texts: bytes = b"") -> bytes:
@@ -168,8 +177,20 @@ CASES: dict[str, dict[str, Callable[[], bytes]]] = {
         "as many values as may be": lambda: EVENTS + b"{" + b",".join(b'"%d":[]' % n for n in range(90_000)) + b"}]}",
     },
     "table": {
-        "fifty megabytes": lambda: orders(FIFTY),
-        "as many as may be": lambda: orders(5_800_000),
+        "fifty megabytes": lambda: orders(FIFTY, 60),
+        "as many rows as may be": lambda: orders(30_900_000, 99, short=True),
+        "fifty megabytes, a mistake at the end": lambda: orders(FIFTY, 60) + b"1,1,2,EX-0\n",
+        "fifty megabytes, all wrong": lambda: orders(FIFTY, 60).replace(b",142", b",1"),
+        "an order in each row": lambda: orders(FIFTY),
+        "as many orders as may be": lambda: orders(10_000_000),
+        "days that only a calendar knows": lambda: dated(orders(FIFTY, 60)),
+        "wide keys": lambda: orders(10_000_000).replace(b"EX-", "𠮷EX-".encode() + b"x" * 800),
+        "rows of one column": lambda: orders(1_000) + b"1\n" * (FIFTY // 2),
+        "rows of two columns, as many as may be": lambda: b"%s,a\n" % TABLE + b"1,2\n" * 1_048_000,
+        "rows of nothing": lambda: orders(1_000) + b"\n" * FIFTY,
+        "empty cells": lambda: orders(1_000) + (b"1" + b"," * 499 + b"\n") * (FIFTY // 501),
+        "blank cells": lambda: orders(1_000) + (b" ," * 499 + b"\n") * (FIFTY // 999),
+        "one cell a line": lambda: orders(1_000) + b'"x\n",' * (FIFTY // 5),
         "one endless field": lambda: orders(1_000) + b'"' + b"x,\n" * (FIFTY // 3),
         "one line": lambda: orders(1_000) + b"x" * FIFTY,
         "long cells": lambda: orders(1_000) + (b",".join([b"x" * 30_000] * 8) + b"\n") * 200,

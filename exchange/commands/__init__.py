@@ -16,7 +16,7 @@ from typing import Any, Final, Never
 
 import click
 
-from exchange.commands import _output
+from exchange.commands import _output, _usage
 from exchange.commands._command import Noun, Verb
 from exchange.errors import ExchangeError
 
@@ -50,6 +50,9 @@ class _Root(Noun):
         """Run the command; tell what went wrong in the language, and in the form, that was asked for."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as why:
+            why.ctx = why.ctx or ctx
+            raise
         except _output.Failure as why:
             ctx.exit(_output.tell(why.told))
         except ExchangeError as why:
@@ -60,7 +63,7 @@ class _Root(Noun):
         try:
             status = super().main(args, prog_name, **more | {"standalone_mode": False})
         except click.ClickException as why:
-            why.show()
+            _usage.show(why)
             status = why.exit_code
         except click.Abort:
             status = 130

@@ -81,9 +81,17 @@ def _anywhere() -> list[click.Parameter]:
     path = click.Path(dir_okay=False, path_type=Path)
     said: Sequence[tuple[str, str, dict[str, Any]]] = (
         ("--json", "one JSON document for programs · 以 JSON 输出，供程序使用", {"is_flag": True}),
-        ("--lang", "language of what is printed · 显示语言", {"type": click.Choice(LANGUAGES), "is_eager": True}),
+        (
+            "--lang",
+            "language of what is printed (default: the locale's) · 显示语言（默认：随系统区域设置）",
+            {"type": click.Choice(LANGUAGES), "is_eager": True},
+        ),
         ("--socket", "the switch's control socket · 交换机的控制套接字", {"type": path}),
-        ("--config", "switchd.yaml of the switch (default: the one here) · switchd.yaml 的路径", {"type": path}),
+        (
+            "--config",
+            "switchd.yaml of the switch (default: the one here) · 交换机的 switchd.yaml（默认：当前目录下的）",
+            {"type": path},
+        ),
     )
     return [
         click.Option([name], help=help, expose_value=False, callback=_remember, **more) for name, help, more in said

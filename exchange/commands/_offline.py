@@ -128,8 +128,9 @@ def meanings(code: str) -> list[dict[str, Any]]:
         if code in type.spec.codes:
             families.setdefault("/".join(type.spec.folder.parts[-2:]), []).append(type)
     if not families:
-        en = f"no code {code!r} in any family of message types; the switch's own are written SWX-nnnn"
-        raise NotFound(en, f"各报文类别中均无代码 {code!r}；本交换机的代码写作 SWX-nnnn")
+        own = f"SWX-{code}" if f"SWX-{code}" in codes.known() else "SWX-nnnn"
+        en = f"no code {code!r} in any family of message types; the switch's own are written {own}"
+        raise NotFound(en, f"各报文类别中均无代码 {code!r}；本交换机的代码写作 {own}")
     return [_meaning(family, found, code) for family, found in families.items()]
 
 

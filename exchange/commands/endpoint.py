@@ -1,23 +1,50 @@
-"""``switchctl endpoint``: stop and start what is sent to one endpoint."""
+"""``switchctl endpoint``: where messages come in and go out; stop and start what is sent to one of them."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import click
 
 from exchange.commands._command import Noun, reason
 from exchange.commands._daemon import ask
-from exchange.commands._output import put, table
-from exchange.commands.party import HELD
+from exchange.commands._output import Column, put, table
+from exchange.commands.party import HELD, explained
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    ("name", "endpoint", "端点"),
+    ("party", "party", "接入方"),
+    ("kind", "kind", "类型"),
+    ("state", "state", "状态"),
+    ("waiting", "waiting", "等待"),
+    ("oldest_seconds", "oldest (s)", "最久（秒）"),
+    ("hold", "on hold", "挂起情况"),
+)
 
 
 @click.group(
     "endpoint",
     cls=Noun,
-    zh="挂起、恢复端点。",
-    examples=("switchctl endpoint hold customs-queue --reason 'customs works on its broker'",),
+    zh="查看、挂起、恢复端点。",
+    examples=(
+        "switchctl endpoint list --party CUSTOMS",
+        "switchctl endpoint hold customs-queue --reason 'customs works on its broker'",
+    ),
 )
 def command() -> None:
-    """Hold and resume endpoints."""
+    """Look at endpoints, hold and resume them."""
+
+
+@command.command(
+    "list",
+    zh="列出端点、等待的投递，以及由谁因何挂起。",
+    examples=("switchctl endpoint list", "switchctl endpoint list --party CUSTOMS --json"),
+)
+@click.option("--party", default="", help="of this party · 该接入方的")
+def list_(party: str) -> None:
+    """List endpoints, what waits for each, and who put them on hold when and why."""
+    rows = ask("endpoint.list", party=party)
+    put(rows, lambda: table(explained(rows), COLUMNS))
 
 
 @command.command(

@@ -149,13 +149,14 @@ def _what(line: Mapping[str, Any]) -> str:
 # -- changing ----------------------------------------------------------------------------------------------------
 
 
-def _change(verb: str, given: Sequence[str], reason: str, sure: bool, delivery: int | None = None) -> None:
+def _change(verb: str, given: Sequence[str], reason: str, sure: bool, delivery: int | None = None, **more: Any) -> None:
     known = read_ids(given)
     if delivery is not None and len(known) > 1:
         raise click.UsageError(pick("--delivery goes with one message only", "--delivery 只能用于一份报文"))
     confirm(len(known), sure=sure)
-    done = ask("message.change", verb=verb, ids=known, reason=reason, delivery=delivery)
-    put(done, lambda: table(done, (LIST[0], ("state", "state now", "当前状态"))))
+    done = ask("message.change", verb=verb, ids=known, reason=reason, delivery=delivery, **more)
+    columns = (LIST[0], ("state", "state now", "当前状态"), ("told", "sender told at", "已告知发送方（端点）"))
+    put(done, lambda: table(done, columns if verb == "discard" else columns[:2]))
 
 
 delivery = click.option("--delivery", type=click.IntRange(0), help="this one only · 只对该投递")
@@ -221,12 +222,19 @@ def requeue(ids: Sequence[str], reason: str, yes: bool) -> None:
 
 @command.command(
     "discard",
-    zh="作废：放弃挂起或失败的报文，未完成的投递一并取消。",
-    examples=("switchctl message discard 20261122-42 20261122-43 --reason 'sent by mistake'",),
+    zh="作废：放弃挂起或失败的报文，未完成的投递一并取消；以回执告知发送方及理由。日志账保留全部记录。",
+    examples=(
+        "switchctl message discard 20261122-42 --reason 'customs does not take this port; send it to Nansha'",
+        "switchctl message discard 20261122-42 20261122-43 --silent --reason 'load test'",
+    ),
 )
 @ids("messages", "报文编号")
 @reason
+@click.option("--silent", is_flag=True, help="send the sender no receipt · 不以回执告知发送方")
 @yes
-def discard(ids: Sequence[str], reason: str, yes: bool) -> None:
-    """Give up held or failed messages; what is open of them is cancelled. The journal keeps everything."""
-    _change("discard", ids, reason, yes)
+def discard(ids: Sequence[str], reason: str, silent: bool, yes: bool) -> None:
+    """Give up held or failed messages.
+
+    What is open of them is cancelled; a receipt tells the sender, and why. The journal keeps everything.
+    """
+    _change("discard", ids, reason, yes, silent=silent)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
 import click
 
-from exchange.commands._command import Noun, reason, yes
+from exchange.commands._command import Noun, pick, reason, yes
 from exchange.commands._daemon import ask, confirm
 from exchange.commands._output import Column, put, say, table
 from exchange.errors import ConfigurationError
@@ -19,8 +19,20 @@ COLUMNS: Final[tuple[Column, ...]] = (
     ("name", "name", "名称"),
     ("ids", "identifiers", "标识"),
     ("endpoints", "endpoints", "端点"),
+    ("hold", "on hold", "挂起情况"),
 )
 HELD: Final[tuple[Column, ...]] = (("subject", "subject", "对象"), ("state", "state now", "当前状态"))
+
+
+def explained(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return rows with who put them on hold, when and why, as people read it."""
+    return [{**row, "hold": why(row["hold"])} if row.get("hold") else row for row in rows]
+
+
+def why(hold: Mapping[str, str]) -> str:
+    """Write since when, by whom and why something is on hold."""
+    since, by, reason = hold["since"], hold["by"], hold["reason"]
+    return pick(f"since {since} by {by}: {reason}", f"{since} 由 {by} 挂起：{reason}")
 
 
 @click.group(
@@ -38,9 +50,9 @@ def command() -> None:
 )
 @click.option("--role", default="", help="of this role, such as enterprise · 该角色的，如 enterprise")
 def list_(role: str) -> None:
-    """List parties, with their endpoints and whether they are on hold."""
+    """List parties, with their endpoints, and who put them on hold when and why."""
     rows = ask("party.list", role=role)
-    put(rows, lambda: table(rows, COLUMNS))
+    put(rows, lambda: table(explained(rows), COLUMNS))
 
 
 @command.command(

@@ -266,7 +266,7 @@ def _print_replayed(told: Mapping[str, Any]) -> None:
             ("were rejected then, too", "当时已被拒绝", told["rejected_then_too"]),
             ("would be accepted now", "现在可通过", told["would_be_accepted"]),
             ("left out", "未计入", told["left_out"]),
-            ("of", "涉及", told["parties"]),
+            ("senders", "发送方", told["parties"]),
         )
     )
     if told["rejected"]:

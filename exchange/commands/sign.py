@@ -7,11 +7,22 @@ from typing import Any, Final
 
 import click
 
-from exchange.commands._command import Noun, limit, pick
+from exchange.commands._command import Noun, language, limit, pick
 from exchange.commands._daemon import ask
-from exchange.commands._output import Column, facts, finish, put, say, table
+from exchange.commands._output import Column, cell, facts, finish, put, say, table
 
 QUEUE: Final[tuple[Column, ...]] = (("party", "party", "接入方"), ("depth", "to be signed", "待签名"))
+TEST: Final[tuple[Column, ...]] = (
+    ("profile", "profile", "签名规格"),
+    ("key", "key", "密钥"),
+    ("device", "device", "设备"),
+    ("serial", "certificate", "证书序列号"),
+    ("attempts", "attempts", "次数"),
+    ("milliseconds", "milliseconds", "毫秒"),
+    ("stands", "stands", "验证通过"),
+    ("code", "code", "代码"),
+    ("what", "what", "说明"),
+)
 LOG: Final[tuple[Column, ...]] = (
     ("number", "number", "序号"),
     ("at", "at", "时间"),
@@ -50,7 +61,7 @@ def status() -> None:
 
 def _print_status(told: Mapping[str, Any]) -> None:
     production = "" if told["production"] else pick(" (non-production)", "（非生产）")
-    fast = " / ".join(str(told[f"p{share}_ms"]) for share in (50, 95, 99))
+    fast = " / ".join(cell(told[f"p{share}_ms"]) for share in (50, 95, 99))
     facts(
         (
             ("token", "密码设备", told["token"] + production),
@@ -144,5 +155,6 @@ def _print_verified(told: Mapping[str, Any]) -> None:
 def test(profile: str, key: str) -> None:
     """Sign a small document through the queue, and verify it; exit status 1 if that doesn't stand."""
     told = ask("sign.test", profile=profile, key=key)
-    put(told, lambda: facts((name, name, value) for name, value in told.items()))
+    shown = {**told, "what": told.get(language())}
+    put(told, lambda: facts((en, zh, shown[key]) for key, en, zh in TEST if shown.get(key) is not None))
     finish(0 if told["stands"] else 1)

@@ -7,6 +7,7 @@ import click
 from exchange.commands._command import Verb
 from exchange.commands._daemon import ask
 from exchange.commands._output import facts, put
+from exchange.commands.party import why
 
 LINES = (
     ("version", "version", "版本"),
@@ -34,4 +35,6 @@ LINES = (
 def command() -> None:
     """Show how the switch is: what waits, what is wrong, what is on hold."""
     known = ask("status")
-    put(known, lambda: facts((en, zh, known.get(key)) for key, en, zh in LINES))
+    held = [f"{subject} {why(hold)}" for subject, hold in known["held_subjects"].items()]
+    shown = known | {"held_subjects": held}
+    put(known, lambda: facts((en, zh, shown.get(key)) for key, en, zh in LINES))

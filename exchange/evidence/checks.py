@@ -50,7 +50,7 @@ def look(read: Contents, pins: Pins) -> Signed:
     for told in read.messages:
         arrived = instant(told.facts.at)
         for name in told.payloads:
-            one = find(read.inside(name), known, arrived, times)
+            one = find(read.payload(name), known, arrived, times)
             if one is None and told is read.message and name in told.sealed:
                 one = beside(read.inside(name), read.payload(told.folder.original), known, made)
             if one is not None:

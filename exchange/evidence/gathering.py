@@ -11,7 +11,7 @@ from typing import IO, Any, Final
 
 from attrs import frozen
 
-from exchange.errors import ConfigurationError, NotFound, Unreadable
+from exchange.errors import ConfigurationError, NotFound
 from exchange.evidence import form
 from exchange.evidence.container import Writer
 from exchange.evidence.form import Detail, Facts, Folder, Form, Generation, Line, Log, LogProof, LogRow, Manifest, Said
@@ -165,15 +165,12 @@ def _line(line: Mapping[str, Any]) -> Line:
 
 
 def _certificates(parcel: Parcel) -> Iterator[bytes]:
-    """Yield the certificates that stand in the signatures of a payload, inside whatever envelopes."""
-    try:
-        payload, _ = opening.opened(parcel.read())
-    except Unreadable:
-        return
-    shown = (found[1] for found in _CERTIFICATE.finditer(payload))
-    for der in (*cms.shown(payload), *map(_decoded, shown)):
-        with suppress(ConfigurationError):
-            yield certificates.read(der).der
+    """Yield the certificates that stand in the signatures of a payload, of its envelopes and of what is inside."""
+    for layer in opening.layers(parcel.read()):
+        shown = (found[1] for found in _CERTIFICATE.finditer(layer))
+        for der in (*cms.shown(layer), *map(_decoded, shown)):
+            with suppress(ConfigurationError):
+                yield certificates.read(der).der
 
 
 def _decoded(text: bytes) -> bytes:

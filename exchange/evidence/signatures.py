@@ -18,6 +18,7 @@ from exchange.signing.contract import Verified
 from exchange.signing.faults import STRANGER, bad
 from exchange.signing.profiles import PROFILES, Profile
 from exchange.signing.splice import splice
+from exchange.wrappers.opening import layers
 
 _DS: Final = "{http://www.w3.org/2000/09/xmldsig#}"
 _BEGIN: Final = re.compile(rb'<ds:Signature xmlns:ds="http://www\.w3\.org/2000/09/xmldsig#"><ds:SignedInfo>')
@@ -57,14 +58,14 @@ class Found:
 def find(payload: bytes, known: Sequence[bytes], at: Instant, times: Mapping[str, Instant] = {}) -> Found | None:
     """Verify the signature in an XML document with one of the *known* certificates; None where there is none.
 
-    *at* is when it was made, where *times*, by the serial number of a certificate, doesn't know better.
+    In envelopes, the innermost that is signed counts: the message, or the one that is nearest to it. *at* is when it
+    was made, where *times*, by the serial number of a certificate, doesn't know better.
     """
-    try:
-        root = canonical.parsed(payload)
-    except Unreadable:
-        return None
-    signature = next(root.iter(_DS + "Signature"), None)
-    if signature is None:
+    roots = [root for layer in layers(payload) if (root := _parsed(layer)) is not None]
+    signed = [root for root in roots if root.find(_DS + "Signature") is not None]
+    root = next(iter(signed[::-1] or roots), None)
+    signature = None if root is None else next(root.iter(_DS + "Signature"), None)
+    if root is None or signature is None:
         return None
     named = _shown(signature)
     at = times.get(certificates.read(named).serial, at) if named else at
@@ -74,6 +75,13 @@ def find(payload: bytes, known: Sequence[bytes], at: Instant, times: Mapping[str
         return Found(xmldsig.verify(root, profiles=accepted, certificates=known, at=at, behind=behind), None, named)
     except ExchangeError as why:
         return Found(None, why, named)
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return canonical.parsed(payload)
+    except Unreadable:
+        return None
 
 
 def _shown(signature: Any) -> bytes | None:

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from exchange.formats._edifact_text import CHARSETS, REPERTOIRES, Element, Segment, Separators
-from exchange.instants import ID_BITS, Instant, show_id, show_instant
+from exchange.instants import NUMBER_BITS, Instant, show_instant
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CONTROL: Final = re.compile(r"[\0-\x1f\x7f]")  # line breaks among them, which readers take out
@@ -44,17 +44,19 @@ def syntax(text: str) -> Syntax:
     return Syntax(identifier, version)
 
 
-def reference(message: int) -> str:
-    """Return a control number (at most 14 characters) that one message of the switch has and no other.
+def reference(message: int, delivery: int) -> str:
+    """Return a control number that one delivery of the switch has and no other, however often it is made.
 
-    >>> reference((20779 << 40) + 42), reference((20779 << 40) + 2**40 - 1)
-    ('26112216', '261122E13WU1OF')
+    Its id in base 36: 13 characters until the year 3600, and 14 may be written.
+
+    >>> reference((20779 << 40) + 42, 0), reference((20779 << 40) + 42, 1)
+    ('18FPBEUV4U2V4', '18FPBEUV4U2V5')
     """
-    day, number, digits = show_id(message)[2:8], message & ((1 << ID_BITS) - 1), ""
+    number, digits = (message << NUMBER_BITS) + delivery, ""
     while number or not digits:
         number, digit = divmod(number, len(_DIGITS))
         digits = _DIGITS[digit] + digits
-    return day + digits
+    return digits
 
 
 def interchange(header: Segment, messages: Sequence[Sequence[Segment]], to: Syntax, control: str, at: Instant) -> bytes:

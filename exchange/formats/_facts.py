@@ -7,10 +7,14 @@ here several may be joined: ``a + b`` is what stands at both, with ``/`` between
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from sys import getsizeof
+from typing import Any, Final
 
+from exchange.errors import Unreadable
 from exchange.formats import LIMIT_DOCUMENTS, Opened, TypeFile, too_many_documents
 from exchange.model import Answer, Document, Envelope
+
+LIMIT_TOLD: Final = 64 * 1024 * 1024  # bytes that keys and fields of all documents take in memory
 
 Look = Callable[[Any], list[str]]  # a compiled path: the texts that stand there, none of them empty
 
@@ -54,16 +58,22 @@ class Facts:
     def envelope(self, whole: Any, rows: Iterable[Any]) -> Envelope:
         """Read the envelope of a message, which is *whole*, and its documents, the *rows*. Raises Unreadable."""
         documents: list[Document] = []
+        held = 0
         answers: list[Answer] = []
         distinct: dict[str, dict[str, None]] = {name: {} for name in self._each}
         for row in rows:  # once: each may have to be read for it
             if len(documents) == LIMIT_DOCUMENTS:
                 raise too_many_documents()
-            documents.append(Document(self._keys_of(row)))
+            documents.append(Document(keys := self._keys_of(row)))
+            held += sum(map(getsizeof, keys.values()))
             if self._code:
                 answers.append(self._answer(_first(self._code, row), _first(self._text, row)))
             for name, looks in self._each.items():
-                distinct[name][_joined(looks, row)] = None
+                if (text := _joined(looks, row)) not in distinct[name]:
+                    distinct[name][text] = None
+                    held += getsizeof(text)
+            if held > LIMIT_TOLD:
+                raise _told_too_much()
         fields: dict[str, tuple[str, ...]] = {name: (_joined(looks, whole),) for name, looks in self._fields.items()}
         fields |= {name: tuple(texts) for name, texts in distinct.items()}
         return Envelope(
@@ -90,6 +100,14 @@ class Facts:
     def _keys_of(self, row: Any) -> dict[str, str]:
         found = ((name, _joined(looks, row), caseless) for name, looks, caseless in self._keys)
         return {name: value.upper() if caseless else value for name, value, caseless in found if value}
+
+
+def _told_too_much() -> Unreadable:
+    return Unreadable(
+        f"keys and fields of the documents take more than {LIMIT_TOLD} bytes: send them in several messages",
+        f"各单证的关键字段总量超过 {LIMIT_TOLD} 字节：请分成多个报文发送",
+        code="SWX-1015",
+    )
 
 
 def _joined(looks: Sequence[Look], source: Any) -> str:

@@ -20,7 +20,7 @@ misspelled heading would otherwise be lost in silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
@@ -29,14 +29,14 @@ from attrs import frozen
 from pydantic import Field, ValidationError
 
 from exchange.errors import ConfigurationError
-from exchange.formats import Text
-from exchange.formats._faults import Fault, Limit
-from exchange.formats._table_rows import Row, Rows
-from exchange.formats._values import Kind, Value
+from exchange.formats import LIMIT_DOCUMENTS, Text
+from exchange.formats._faults import Limit
+from exchange.formats._values import END, Kind, Value
 from exchange.options import Strict
 from exchange.yamlfile import read
 
 _MANGLED: Final = re.compile(r"[-+]?[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{1,3}")  # a long number as a spreadsheet shows it
+_TEXTS: Final = ("text", "digits")  # kinds that such a number is none of
 
 
 class ColumnRow(Strict):
@@ -59,17 +59,52 @@ class TemplateFile(Strict):
     """One template."""
 
     element: str = ""
-    documents: int = Field(1, ge=1)
+    documents: int = Field(1, ge=1, le=LIMIT_DOCUMENTS)
     rows: int = Field(1, ge=1)
     columns: tuple[ColumnRow, ...] = Field(min_length=1)
 
 
 @frozen
+class Column:
+    """A column with its rules compiled."""
+
+    rule: ColumnRow
+    value: Value
+
+    @property
+    def shared(self) -> bool:
+        """Tell whether its values are those of a document."""
+        return self.rule.of == "document"
+
+    def wrong(self, text: str) -> Iterator[tuple[str, Limit]]:
+        """Yield the rules that a text (never an empty one) breaks, and what they demand."""
+        if self.rule.kind in _TEXTS and _MANGLED.fullmatch(text):
+            yield "mangled", ""
+        else:
+            yield from self.value.faults(text)
+
+    def shape(self, *, first: bool) -> str:
+        """Return a regular expression for texts that need no second look, in the first row of a document or others."""
+        unless = f"(?!(?:{_MANGLED.pattern}){END})" if self.rule.kind in _TEXTS else ""
+        shape = r"[^\0]++" if self.value.codes or self.value.pattern else f"{unless}{self.value.shape}"
+        may_be_blank = self.rule.use == "C" or (self.shared and not first)
+        return f"(?:{shape}){'?' * may_be_blank}"
+
+
+@frozen
 class Template:
-    """A template with its rules compiled."""
+    """A template with its rules compiled.
+
+    Nearly all rows are as they should be, and need one look: at the texts of all columns, with a character 0 between
+    two of them, which no text has. Lists of codes and patterns, which might look beyond their own text, are apart.
+    """
 
     file: TemplateFile
-    values: Mapping[str, Value]
+    columns: tuple[Column, ...]
+    shared: tuple[int, ...]  # the columns whose values are those of a document
+    in_first: re.Pattern[str]  # row of a document
+    in_others: re.Pattern[str]  # where the values of the document may be left out
+    apart: tuple[tuple[int, Callable[[str], bool]], ...]
 
 
 @cache
@@ -88,76 +123,38 @@ def load(file: Path) -> Template:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{file.name}: columns stand there twice: {', '.join(twice)}")
     try:
-        return Template(template, {column.name: _value(column) for column in template.columns})
+        return _compiled(template)
     except re.error as why:
         raise ValueError(f"{file.name}: {why}") from None
 
 
-def _value(column: ColumnRow) -> Value:
-    pattern = re.compile(column.pattern) if column.pattern else None
-    return Value(
-        column.kind, column.shortest, column.longest, column.whole, column.decimals, column.codes, pattern
-    )  # fmt: skip
+def _compiled(file: TemplateFile) -> Template:
+    columns = tuple(Column(row, _value(row)) for row in file.columns)
+    return Template(
+        file,
+        columns,
+        tuple(at for at, column in enumerate(columns) if column.shared),
+        re.compile(r"\0".join(column.shape(first=True) for column in columns)),
+        re.compile(r"\0".join(column.shape(first=False) for column in columns)),
+        tuple((at, look) for at, column in enumerate(columns) if (look := _look(column))),
+    )
 
 
-# -- judging -----------------------------------------------------------------------------------------------------
+def for_headings(template: Template, headings: Collection[str]) -> Template:
+    """Return a template without the required columns that a table lacks: that is told once, not at each row."""
+    columns = tuple(row for row in template.file.columns if row.use == "C" or row.name in headings)
+    if len(columns) == len(template.columns):
+        return template
+    return _compiled(template.file.model_copy(update={"columns": columns}))
 
 
-def faults(table: Rows, template: Template, documents: Mapping[str, list[Row]]) -> Iterator[Fault]:
-    """Yield everything that is wrong with a table whose rows were told apart as *documents*."""
-    yield from _headings(table, template)
-    file = template.file
-    if not documents:
-        yield Fault("required", "row 2", "row", "a row below the header", "表头以下的数据行", 2)
-    if len(documents) > file.documents:
-        row = list(documents.values())[file.documents][0]
-        yield _of_row("occurs", row, "documents", "单据", str(file.documents), len(documents))
-    columns = [(column, at) for column in file.columns if (at := table.column(column.name)) >= 0]
-    for rows in documents.values():
-        if len(rows) > file.rows:
-            yield _of_row("occurs", rows[file.rows], "rows of one document", "同一单据的行", str(file.rows), len(rows))
-        for row in rows:
-            for column, at in columns:
-                yield from _cell(row, at, column, template.values[column.name], rows[0])
+def _value(row: ColumnRow) -> Value:
+    pattern = re.compile(row.pattern) if row.pattern else None
+    return Value(row.kind, row.shortest, row.longest, row.whole, row.decimals, row.codes, pattern)
 
 
-def _headings(table: Rows, template: Template) -> Iterator[Fault]:
-    known = {column.name: column for column in template.file.columns}
-    for column in template.file.columns:
-        if column.use == "M" and column.name not in table.headings:
-            pointer, en, zh = f"row 1, column {column.name}", f"{column.name} ({column.en})", f"「{column.name}」"
-            yield Fault("column", pointer, column.name, en, zh, 1)
-    seen: set[str] = set()
-    for heading in table.headings:
-        if heading and (heading not in known or heading in seen):
-            shown = heading[:64]
-            yield Fault("heading", f"row 1, column {shown}", shown, shown, f"「{shown}」", 1)
-        seen.add(heading)
-
-
-def _cell(row: Row, at: int, column: ColumnRow, value: Value, first: Row) -> Iterator[Fault]:
-    text = row.cells[at].strip() if at < len(row.cells) else ""
-    if at in row.calculated:
-        yield _of_cell("formula", row, column, text)
-    elif not text:
-        if column.use == "M" and (column.of == "row" or row is first):
-            yield _of_cell("required", row, column)
-    elif column.of == "document" and row is not first:
-        above = first.cells[at].strip() if at < len(first.cells) else ""
-        if text != above:
-            yield _of_cell("differs", row, column, text, f"row {first.number}")
-    elif column.kind in ("text", "digits") and _MANGLED.fullmatch(text):
-        yield _of_cell("mangled", row, column, text)
-    else:
-        for broken, limit in value.faults(text):
-            yield _of_cell(broken, row, column, text, limit)
-
-
-def _of_cell(rule: str, row: Row, column: ColumnRow, value: str = "", limit: Limit = "") -> Fault:
-    pointer = f"row {row.number}, column {column.name}"
-    en, zh = f"{column.name} ({column.en}) in row {row.number}", f"第 {row.number} 行「{column.name}」"
-    return Fault(rule, pointer, column.name, en, zh, row.number, value, limit, len(value))
-
-
-def _of_row(rule: str, row: Row, en: str, zh: str, limit: str, actual: int) -> Fault:
-    return Fault(rule, f"row {row.number}", en, en, zh, row.number, "", limit, actual)
+def _look(column: Column) -> Callable[[str], bool] | None:
+    """Compile what is apart; whether a text may be left out is asked elsewhere."""
+    if column.value.codes:
+        return frozenset(("", *(code for code in column.value.codes if not any(column.wrong(code))))).__contains__
+    return (lambda text: not (text and any(column.wrong(text)))) if column.value.pattern else None

@@ -27,12 +27,12 @@ from exchange.formats._table_rows import (
     LIMIT_CELLS,
     LIMIT_COLUMNS,
     LIMIT_HELD,
-    LIMIT_ROWS,
+    Held,
     Row,
     Rows,
     cell_too_long,
-    collect,
     malformed,
+    opened,
     size_of,
     too_large,
     too_much,
@@ -68,11 +68,12 @@ def rows(payload: bytes) -> Rows:
     _refuse_directory(payload)
     try:
         with zipfile.ZipFile(io.BytesIO(payload)) as archive:
-            return _Workbook(archive).rows()
+            held = _Workbook(archive).rows()
     except _BROKEN as why:
         raise malformed(
             f"it is no Excel workbook that can be read ({type(why).__name__})", "无法作为 Excel 工作簿读取"
         ) from None
+    return opened(lambda: iter(held))
 
 
 def _refuse_directory(payload: bytes) -> None:
@@ -90,7 +91,7 @@ class _Workbook:
     _dates: list[bool] = field(factory=list)
     _epoch: datetime = datetime(1899, 12, 30)
 
-    def rows(self) -> Rows:
+    def rows(self) -> list[Row]:
         names = set(self.archive.namelist())
         if "xl/sharedStrings.xml" in names:
             texts = _Texts()
@@ -109,7 +110,7 @@ class _Workbook:
         target = relations.targets[book.sheets[0]] if book.sheets else ""
         sheet = _Sheet(self._value)
         self._parse(target[1:] if target.startswith("/") else f"xl/{target}", sheet)
-        return collect(iter(sheet.rows))
+        return sheet.held.rows
 
     def _parse(self, name: str, handler: Any) -> None:
         info = self.archive.getinfo(name)
@@ -297,7 +298,7 @@ class _Sheet:
     """The rows of a sheet; cells left out are empty."""
 
     value: Callable[[str, str, str], str]
-    rows: list[Row] = field(factory=list)
+    held: Held = field(factory=Held)
     _number: int = 0
     _cells: list[str] = field(factory=list)
     _calculated: set[int] = field(factory=set)
@@ -307,8 +308,6 @@ class _Sheet:
     _pieces: list[str] = field(factory=list)
     _reading: bool = False
     _length: int = 0
-    _total: int = 0
-    _held: int = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "row":
@@ -337,16 +336,7 @@ class _Sheet:
         if name == "c":
             self._finish_cell()
         elif name == "row" and (self._cells or self._calculated):
-            self.rows.append(Row(self._number, self._cells, frozenset(self._calculated)))
-            self._total += len(self._cells)
-            self._held += size_of(self._cells)
-            if self._held > LIMIT_HELD:
-                raise too_large()
-            if len(self.rows) > LIMIT_ROWS + 1 or self._total > LIMIT_CELLS:
-                raise too_much(
-                    f"it has more than {LIMIT_ROWS} rows or {LIMIT_CELLS} cells",
-                    f"超过 {LIMIT_ROWS} 行或 {LIMIT_CELLS} 个单元格",
-                )
+            self.held.add(Row(self._number, self._cells, frozenset(self._calculated)))
 
     def _finish_cell(self) -> None:
         if self._kind == "e":

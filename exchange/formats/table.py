@@ -1,6 +1,7 @@
 """Import tables, CSV or Excel (.xlsx): one header row, typed columns, for users whose systems can write no more.
 
-Read by ``_table_csv`` and ``_table_xlsx``, judged by the templates of ``_table_columns``. A type is known by the
+Read by ``_table_csv`` and ``_table_xlsx``, judged by the templates of ``_table_columns``, row by row: nothing but
+the row that is looked at is held of a CSV, however large it is. A type is known by the
 heading of its first column, in whose cells the version of the template stands: a column 进口订单导入表 with 1 in every
 row is version 1 of that table. A path is a heading, ``#`` a digest of the bytes (an own_id for tables that have none:
 the same file again is a duplicate), ``=1`` the text 1 itself.
@@ -17,6 +18,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +28,11 @@ from exchange.formats import Opened, Place, Root, TypeFile
 from exchange.formats import _table_csv as csv_table
 from exchange.formats import _table_xlsx as workbook
 from exchange.formats._facts import Facts, Look, probe
-from exchange.formats._faults import LIMIT, Fault
+from exchange.formats._faults import LIMIT
 from exchange.formats._platform_parse import BOM
-from exchange.formats._table_columns import Template, faults, load
-from exchange.formats._table_rows import Row, Rows
+from exchange.formats._table_columns import Template, load
+from exchange.formats._table_judge import faults
+from exchange.formats._table_rows import Row, Rows, told_apart
 from exchange.model import Answer, Envelope, Finding
 
 DIGEST: Final = 32  # hexadecimal digits of the content that serve as an id
@@ -49,8 +52,7 @@ class _Source:
     payload: bytes
 
     def text(self, heading: str) -> str:
-        at = self.table.column(heading)
-        return self.row.cells[at].strip() if self.row and 0 <= at < len(self.row.cells) else ""
+        return self.row.text(self.table.column(heading)) if self.row else ""
 
 
 def _compiled(path: str) -> Look:
@@ -59,17 +61,6 @@ def _compiled(path: str) -> Look:
     if path.startswith("="):
         return lambda source: [path[1:]]
     return lambda source: [text] if (text := source.text(path)) else []
-
-
-def _documents(table: Rows, element: str) -> dict[str, list[Row]]:
-    """Tell rows apart by what stands in a column; without one they are one document."""
-    at = table.column(element)
-    documents: dict[str, list[Row]] = {}
-    current = ""
-    for row in table.rows:
-        current = (row.cells[at].strip() if 0 <= at < len(row.cells) else "") or current
-        documents.setdefault(current, []).append(row)
-    return documents
 
 
 class Reader:
@@ -85,10 +76,7 @@ class Reader:
 
     def read(self, opened: Opened) -> Envelope:
         """Read the envelope; what is missing is empty."""
-        documents = _documents(opened.tree, self._element).values()
-        return self._facts.envelope(
-            _whole(opened), (_Source(opened.tree, rows[0], opened.payload) for rows in documents)
-        )
+        return self._facts.envelope(_whole(opened), self._firsts(opened))
 
     def original(self, opened: Opened) -> bytes:
         """Return the message that a receipt encloses, or nothing."""
@@ -101,18 +89,28 @@ class Reader:
     def part(self, opened: Opened, records: Collection[int]) -> bytes:
         """Write the table anew, as CSV in UTF-8, with only these of its documents."""
         table: Rows = opened.tree
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(table.headings)
-        for number, rows in enumerate(_documents(table, self._element).values()):
-            if number in records:
-                writer.writerows(row.cells for row in rows)
-        return BOM + text.getvalue().encode("utf-8", "replace")
+        out = io.BytesIO()
+        with io.TextIOWrapper(out, "utf-8-sig", "replace", newline="") as text:
+            writer = csv.writer(text)
+            writer.writerow(table.headings)
+            writer.writerows(row.cells for number, row in self._numbered(table) if number in records)
+            text.flush()
+            return out.getvalue()
+
+    def _numbered(self, table: Rows) -> Iterator[tuple[int, Row]]:
+        return told_apart(table, table.column(self._element))
+
+    def _firsts(self, opened: Opened) -> Iterator[_Source]:
+        known = 0
+        for number, row in self._numbered(opened.tree):
+            if number == known:
+                known += 1
+                yield _Source(opened.tree, row, opened.payload)
 
 
 def _whole(opened: Opened) -> _Source:
     table: Rows = opened.tree
-    return _Source(table, table.rows[0] if table.rows else None, opened.payload)
+    return _Source(table, table.first, opened.payload)
 
 
 @frozen
@@ -123,15 +121,11 @@ class Schema:
 
     def valid(self, opened: Opened) -> bool:
         """Give the verdict."""
-        return next(_judged(opened.tree, self.template), None) is None
+        return next(faults(opened.tree, self.template), None) is None
 
     def warnings(self, opened: Opened) -> list[Finding]:
         """Return nothing: what isn't forbidden is as it should be."""
         return []
-
-
-def _judged(table: Rows, template: Template) -> Iterator[Fault]:
-    return faults(table, template, _documents(table, template.file.element))
 
 
 class Table:
@@ -182,9 +176,4 @@ class Table:
 
     def explain(self, payload: bytes, file: Path, *, unsigned: bool, personal: frozenset[str]) -> list[Finding]:
         """List what a template finds wrong, row by row, up to 50."""
-        found = []
-        for fault in _judged(self.open(payload).tree, load(file)):
-            found.append(fault.finding(personal))
-            if len(found) == LIMIT:
-                break
-        return found
+        return [fault.finding(personal) for fault in islice(faults(self.open(payload).tree, load(file)), LIMIT)]

@@ -23,7 +23,9 @@ class Allowance(Strict):
 class ClientSettings(Allowance):
     """One client beside the parties that are known by their registered certificates, such as another switch."""
 
-    certificate: Location = Field(description="its certificate, PEM or DER: what it shows in the TLS handshake")
+    certificate: Location = Field(
+        description="its certificate, PEM or DER: what it shows in the TLS handshake; read anew at SIGHUP"
+    )
     party: str = Field(min_length=1, description="for whom it signs, as the signing log says")
     keys: tuple[str, ...] = Field(
         (), description="keys that it may use; a trailing `*` is a prefix; none: the `signing_key` of its party only"
@@ -41,10 +43,13 @@ class ApiSettings(Allowance):
 
     host: str = Field("127.0.0.1", description="address that it listens on")
     port: int = Field(8444, ge=0, le=65535, description="0 takes a free one")
-    certificate: Location = Field(description="PEM file with the listener's certificate and chain")
-    key: Location | None = Field(None, description="PEM file with its key, unless it is in the other")
+    certificate: Location = Field(description="PEM file with the listener's certificate and chain; read anew at SIGHUP")
+    key: Location | None = Field(
+        None, description="PEM file with its key, unless it is in the other; read anew at SIGHUP"
+    )
     client_ca: Location = Field(
-        description="PEM file with the authorities of clients' certificates, or with those certificates themselves"
+        description="PEM file with the authorities of clients' certificates, or with those certificates themselves; "
+        "read anew at SIGHUP"
     )
     connections: int = Field(400, ge=1, description="at once")
     body_bytes: int = Field(8 * MEBIBYTE, ge=1024, description="the largest request")

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -35,6 +34,7 @@ from exchange.signing.profiles import Profiles
 from exchange.signing.service import SigningService
 from exchange.signingjobs import Jobs as Store
 from exchange.signingjobs import SigningJob
+from exchange.tls import Files
 
 GRACE_SECONDS: Final = 10.0  # for requests at work when we stop
 Count = Callable[[int, str], None]  # (status, party) of an answer
@@ -86,11 +86,10 @@ class SigningApi:
         s = self.settings
         midnight = day_number(self.now()) * DAY - BEIJING
         self._signed = await self._jobs.start(midnight, lambda job: self._clients.named(job.client, job.party))
-        tls = partial(listen, certificate=s.certificate, key=s.key, client_ca=s.client_ca)
+        files, bounds = Files(s.certificate, s.key, s.client_ca), Bounds(connections=s.connections)
         try:
-            self._listener = await tls(self, host=s.host, port=s.port, bounds=Bounds(connections=s.connections))
+            self._listener = await listen(self, host=s.host, port=s.port, files=files, bounds=bounds)
         except OSError as why:
-            files = ", ".join(str(path) for path in (s.certificate, s.key, s.client_ca) if path)
             problem = f"signing.api: can't listen on {s.host}:{s.port} with {files}: {why}"
             raise ConfigurationError([problem], code="SWX-4131") from why
         self.log.info("signing_listener.opened", host=s.host, port=self.port)
@@ -99,6 +98,13 @@ class SigningApi:
     def port(self) -> int:
         """The port that is bound; 0 before that."""
         return self._listener.port if self._listener else 0
+
+    def renew(self) -> Mapping[str, str]:
+        """Read the files of TLS and the clients' certificates anew: see ``ports.Renewing``."""
+        clients = Clients(self.settings, self.table)
+        told = self._listener.renew() if self._listener else {}
+        self._clients = clients
+        return told
 
     async def stop(self) -> None:
         """Take nothing new, let who waits have a little time, close. What was confirmed goes on at the next start."""

@@ -104,8 +104,9 @@ class Profiles(Mapping[str, Profile]):
         """Return the profile called *name*. Raises ConfigurationError that suggests what may have been meant."""
         if name in self._known:
             return self._known[name]
-        near = difflib.get_close_matches(name, self, 1) or [", ".join(one.id for one in self.all)]
-        raise ConfigurationError([f"unknown signature profile {name!r}, did you mean {near[0]}?"], code="SWX-4050")
+        near = difflib.get_close_matches(name, self, 1)
+        hint = f", did you mean {near[0]}?" if near else f"; known: {', '.join(one.id for one in self.all)}"
+        raise ConfigurationError([f"unknown signature profile {name!r}{hint}"], code="SWX-4050")
 
     def accepted(self, names: tuple[str, ...]) -> tuple[Profile, ...]:
         """Return the profiles that an agreement accepts: those named, or every known one where none is."""

@@ -29,6 +29,7 @@ class About:
     receiver: Party | None  # whose endpoint the delivery is for
     at: Instant
     message: int = 0  # id of the message
+    delivery: int = 0  # which of its deliveries this is, in the order in which they are planned
 
     @property
     def facts(self) -> dict[str, str]:

@@ -226,10 +226,10 @@ class ToEdifact:
             absent += [f"{tag}/{number}" for number, slot in slots if slot.must and number not in self._used[tag]]
         return sorted(set(absent))
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
         """Return an interchange."""
         out: _Out = root.out
-        return interchange(out.header, out.messages, self._syntax, reference(message), at)
+        return interchange(out.header, out.messages, self._syntax, reference(*id), at)
 
     def _message(self, out: _Out) -> list[Segment]:
         header = [[["UNH"]], [[""]], [list(self._kind)]]

@@ -142,7 +142,7 @@ class ToJson:
         """List required properties of all objects that are written."""
         return sorted(set(self._missing()))
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
         """Return JSON in UTF-8, on one line."""
         return json.dumps(root, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 

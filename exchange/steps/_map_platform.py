@@ -171,7 +171,7 @@ class ToPlatform:
         places = [rule.at, *([rule.partner.at] if rule.partner else [])]
         return not (rule.required or rule.partner) or any((id, at) in self._used for at in places)
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
         """Return the file with its trailer."""
         records = [*root.all, [TRAILER]]
         total = len(records) - (2 if self._table.total == "body" else 0)

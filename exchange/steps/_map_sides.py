@@ -70,8 +70,8 @@ class Target(Protocol):
     def missing(self) -> list[str]:
         """List what the schema requires and no place compiled so far fills in."""
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
-        """Return the bytes. Raises ValueError with what can't be written."""
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
+        """Return the bytes of the delivery *id*. Raises ValueError with what can't be written."""
 
 
 def same(here: Any, turn: int) -> Any:

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from exchange.formats import Opened
 from exchange.formats._platform_parse import BOM
 from exchange.formats._table_columns import load
-from exchange.formats._table_rows import Row, Rows
+from exchange.formats._table_rows import Held, Row, Rows, told_apart
 from exchange.formats.table import Table
 from exchange.instants import Instant
 from exchange.steps._map_file import TargetRow
@@ -46,9 +46,11 @@ class FromTable:
         self._headings = {column.name for column in load(file).file.columns}
 
     def root(self, opened: Opened) -> Any:
-        """Return all rows."""
-        table: Rows = opened.tree
-        return _Rows(table, table.rows)
+        """Return all rows: they are held. Raises Rejected (SWX-1015)."""
+        table, held = opened.tree, Held()
+        for row in table:
+            held.add(row)
+        return _Rows(table, held.rows)
 
     def look(self, path: str, base: Base) -> Look:
         """Compile a heading."""
@@ -71,18 +73,17 @@ class FromTable:
 
 
 def _cell(heading: str, place: _Rows) -> str:
-    at = place.table.column(heading)
-    cells = place.rows[0].cells if place.rows else []
-    return cells[at].strip() if 0 <= at < len(cells) else ""
+    return place.rows[0].text(place.table.column(heading)) if place.rows else ""
 
 
 def _documents(heading: str, place: _Rows) -> Iterator[_Rows]:
-    """Yield rows with the same value; one where it is blank belongs to the row above."""
-    documents, current = dict[str, list[Row]](), ""
-    for row in place.rows:
-        current = _cell(heading, _Rows(place.table, [row])) or current
-        documents.setdefault(current, []).append(row)
-    return (_Rows(place.table, rows) for rows in documents.values())
+    """Yield rows with the same value."""
+    documents: list[_Rows] = []
+    for number, row in told_apart(place.rows, place.table.column(heading)):
+        if number == len(documents):
+            documents.append(_Rows(place.table, []))
+        documents[number].rows.append(row)
+    return iter(documents)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ class ToTable:
         """List required columns."""
         return [column.name for column in self._columns if column.use == "M" and column.name not in self._used]
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
         """Return CSV: of all headings those that rows name, in the order of the template."""
         headings = [column.name for column in self._columns if column.name in self._used]
         text = io.StringIO()

@@ -157,7 +157,7 @@ class ToXml:
         """List required elements and attributes of all elements that are written."""
         return self._xsd.missing(self._used)
 
-    def write(self, root: Any, message: int, at: Instant) -> bytes:
+    def write(self, root: Any, id: tuple[int, int], at: Instant) -> bytes:
         """Return XML in UTF-8."""
         written: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
         return written

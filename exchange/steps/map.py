@@ -129,7 +129,7 @@ def transformed(map: Compiled, values: Mapping[str, str], parcel: Parcel, about:
     if run.findings:
         raise _refused(map, run.findings)
     try:
-        payload = target.write(here, about.message, about.at)
+        payload = target.write(here, (about.message, about.delivery), about.at)
     except ValueError as why:
         raise Rejected(
             f"{map.file.target.type} can't be written: {why}; correct the message, or the map",

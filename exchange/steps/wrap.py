@@ -60,8 +60,7 @@ def _receivers(envelope: Envelope, receiver: Party | None) -> tuple[str, ...]:
     """Return the receiver as the message calls it, else by the first of its identifiers."""
     if receiver is None:
         return envelope.receivers
-    called = [one for one in envelope.receivers if one in (*receiver.ids, receiver.code)]
-    return tuple((called or [*receiver.ids, receiver.code])[:1])
+    return (opening.called(receiver, envelope.receivers),)
 
 
 def _part(envelope: Envelope, receiver: Party | None) -> int:

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Any, Final
 
 from exchange.errors import NotFound
-from exchange.instants import SECOND, Instant, show_id
+from exchange.instants import NUMBER_BITS, SECOND, Instant, show_id
 from exchange.lifecycle import DELIVERY, step
 from exchange.model import Answered, Conclusion, Envelope, indexed
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import key_hash
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._sqlite_rows import Rows, split_id
 from exchange.stores._stages import deadline, place, read
 from exchange.stores._words import STATE, STATES
 

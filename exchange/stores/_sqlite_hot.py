@@ -30,43 +30,47 @@ from exchange.model import (
 from exchange.ports import Concluded, Settled
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
+from exchange.stores._sqlite_deliveries import Deliveries, DeliveryRows, Sent, written_here
 from exchange.stores._sqlite_insert import by_day, insert, marks
 from exchange.stores._sqlite_keys import KeyIndex, key_hash
 from exchange.stores._sqlite_look import Look
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, delivery_id, headers, split_id
+from exchange.stores._sqlite_rows import Rows, delivery_id
 from exchange.stores._sqlite_signing import SigningLog
-from exchange.stores._stages import deadline, read, written
+from exchange.stores._stages import deadline, read
 from exchange.stores._words import STATE, STATES
 
 MOST: Final = 500  # parameters in one query
 LEFT: Final = {"accept": "ACCEPTED", "reject": "REJECTED", "hold": "HELD", "recognise": "DUPLICATE"}
-RECEIVED, QUEUED, SENDING = STATE["RECEIVED"], STATE["QUEUED"], STATE["SENDING"]
+RECEIVED: Final = STATE["RECEIVED"]
 
 
 @define
-class Sheet:
+class Sheet(DeliveryRows):
     """The rows that one batch of conclusions will insert."""
 
     decided: list[tuple[int]] = Factory(list)  # messages that leave ``pending``
     envelopes: list[tuple[int, tuple[Any, ...]]] = Factory(list)
-    plans: list[tuple[int, tuple[Any, ...]]] = Factory(list)
-    opened: list[tuple[Any, ...]] = Factory(list)
-    outgoing: list[tuple[int, int, int]] = Factory(list)  # (endpoint, event, delivery) of what is in a mailbox now
     keys: list[tuple[int, int]] = Factory(list)
 
 
 GONE: Final = ("ANSWERED", 0, None, 0, 0, None, 0)  # a delivery that needs nothing any more
-NO_BODY: Final[tuple[int | None, bytes | None]] = (None, None)
 
 
 class Hot:
     """What is done for every message."""
 
     def __init__(
-        self, db: Database, keys: KeyIndex, rows: Rows, look: Look, answers: Answers, signing: SigningLog
+        self,
+        db: Database,
+        keys: KeyIndex,
+        rows: Rows,
+        look: Look,
+        answers: Answers,
+        signing: SigningLog,
+        deliveries: Deliveries,
     ) -> None:
         self._db, self._keys, self._rows, self._look, self._answers = db, keys, rows, look, answers
-        self._signing = signing
+        self._signing, self._deliveries = signing, deliveries
 
     # -- receive -------------------------------------------------------------------------------------------------
 
@@ -142,10 +146,7 @@ class Hot:
         db.executemany("DELETE FROM pending WHERE message = ?", sheet.decided)
         for day, rows in by_day(sheet.envelopes):
             insert(db, f"INSERT OR REPLACE INTO envelope_{day}", rows)
-        for day, rows in by_day(sheet.plans):
-            insert(db, f"INSERT INTO planned_{day}", rows)
-        insert(db, "INSERT INTO delivery", sheet.opened)
-        self._note_outgoing(sheet.outgoing)
+        self._deliveries.insert(sheet)
         self._keys.add(sheet.keys)
 
     def _pending(self, messages: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -167,7 +168,7 @@ class Hot:
             rejoin = self._answers.waiting(c)
         settled, finished = self._answers.answer(message, decision.answered, c.at)
         self._answers.wait(c)
-        first = self._free_number(message) if again or c.arrival.only else 0
+        first = self._deliveries.free_number(message) if again or c.arrival.only else 0
         queued = [
             delivery
             for i, planned in enumerate(decision.planned)
@@ -247,49 +248,24 @@ class Hot:
             causes[answered.record] = [answered.cause, answered.document]
         return causes
 
-    def _free_number(self, message: int) -> int:
-        query = f"SELECT max(id) FROM planned_{self._rows.day(message)} WHERE id >= ? AND id < ?"
-        (last,) = self._db.connection.execute(query, (message << NUMBER_BITS, (message + 1) << NUMBER_BITS)).fetchone()
-        return 0 if last is None else split_id(last)[1] + 1
-
     def _plan(self, c: Conclusion, index: int, planned: Planned, number: int, sheet: Sheet) -> Delivery | None:
-        """Write one planned delivery; return it unless it is done with this, being in its mailbox."""
-        message, db, at = c.arrival.id, self._db, c.at
-        parcel, type, frozen = self._to_send(c, index, planned)
-        size, name, body = parcel.size, None, NO_BODY
-        if frozen:
-            name, body = parcel.name, db.pack(parcel, message, f".{number}")
-        id = delivery_id(message, number)
         documents = max(1, len(c.envelope.documents) if c.envelope else 1) if planned.expects_receipt else 0
-        patience = None if planned.deadline_seconds is None else int(planned.deadline_seconds * SECOND)
-        stages = db.number(written(planned.deadlines)) if planned.deadlines else None
-        endpoint, party = db.number(planned.endpoint), db.number(planned.party)
-        keys = orjson.dumps(planned.keys).decode() if planned.keys else None
-        kind = db.number(type), planned.disposition, planned.refers_to, keys, documents, patience
-        sheet.plans.append((message, (id, endpoint, party, *kind, size, name, *body, stages)))
-        if planned.mailbox:
-            sheet.outgoing.append((endpoint, db.journal(message, "deliver", at, number), id))
-            return None
-        counts = c.decision.event == "accept"
-        started = index in c.started
-        state = SENDING if started else QUEUED
-        waits = documents, patience, None, stages, 0, 0
-        sheet.opened.append((id, endpoint, party, state, started, 0, at, at, size, counts, *waits))
-        shown = headers(message, number, type, planned.disposition, planned.refers_to)
-        sent = Parcel(parcel.name, parcel.body, shown)
-        return Delivery(
-            message, number, planned.endpoint, planned.party, size, at, at, int(started), 0, planned.keys, sent,
-            started,
-        )  # fmt: skip
+        return self._deliveries.add(
+            (c.arrival.id, number),
+            planned,
+            self._sent(c, index, planned),
+            c.at,
+            sheet,
+            documents=documents,
+            counts=c.decision.event == "accept",
+            started=index in c.started,
+        )
 
-    def _to_send(self, c: Conclusion, index: int, planned: Planned) -> tuple[Parcel, str, bool]:
-        """Return what travels, its type, and whether that is frozen: something else than the message's own bytes."""
-        parcel, own = c.arrival.parcel, c.envelope.type if c.envelope else ""
+    def _sent(self, c: Conclusion, index: int, planned: Planned) -> Sent:
+        own = c.envelope.type if c.envelope else ""
         if index in c.sealed:
-            return c.sealed[index], c.sealed[index].headers.get("type", own), True
-        if planned.parcel is not None:
-            return planned.parcel, planned.parcel.headers.get("type", ""), True
-        return parcel, own, False
+            return Sent(c.sealed[index], c.sealed[index].headers.get("type", own))
+        return written_here(planned) if planned.parcel is not None else Sent(c.arrival.parcel, own, frozen=False)
 
     # -- claim and settle ----------------------------------------------------------------------------------------
 
@@ -359,7 +335,7 @@ class Hot:
         many = self._db.connection.executemany
         many("UPDATE delivery SET state = ?, attempts = ?, due_at = ?, deadline = ? WHERE id = ?", moved)
         many("DELETE FROM delivery WHERE id = ?", ended)
-        self._note_outgoing(delivered)
+        self._deliveries.note_outgoing(delivered)
         finished = self._answers.finish(touched, outcomes[0].at if outcomes else 0)
         return [Settled(s, finished.get(o.delivery.message, "")) for s, o in zip(states, outcomes, strict=True)]
 
@@ -371,10 +347,6 @@ class Hot:
             query = f"SELECT {columns} FROM delivery WHERE id IN ({marks(len(part))})"
             found |= {id: (STATES[s], *more) for id, s, *more in self._db.connection.execute(query, part)}
         return found
-
-    def _note_outgoing(self, delivered: Sequence[tuple[int, int, int]]) -> None:
-        if delivered:
-            insert(self._db.connection, f"INSERT INTO outgoing_{self._db.today()}", delivered)
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

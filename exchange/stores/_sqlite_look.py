@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from exchange.errors import NotFound
+from exchange.instants import NUMBER_BITS
 from exchange.model import Cause, Context, Document, Prior, Question, indexed
 from exchange.stores._sqlite_base import Database
 from exchange.stores._sqlite_keys import KeyIndex, key_hash
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows
+from exchange.stores._sqlite_rows import Rows
 
 DEEP: Final = 50  # messages that carry one value and are looked into, newest first
 LIVING: Final = ("ACCEPTED", "COMPLETED")
@@ -108,7 +109,7 @@ class Look:
 
     def _read_cause(self, message: int, document: int) -> Cause | None:
         facts = self._rows.envelope(message)
-        if facts is None or self._rows.state(message) not in (*LIVING, "FAILED"):
+        if facts is None or not self._may_be_answered(message):
             return None
         row = self._rows.message(message)
         open_to = self._db.connection.execute(
@@ -126,6 +127,13 @@ class Look:
             documents=len(facts.get("documents", ())) or 1,
             awaits=tuple(self._db.text(party) for (party,) in open_to),
         )
+
+    def _may_be_answered(self, message: int) -> bool:
+        """Tell whether a receiver may have a message: whatever was accepted once, though an operator discarded it."""
+        state = self._rows.state(message)
+        if state != "DISCARDED":
+            return state in (*LIVING, "FAILED")
+        return any(event == "accept" for _, _, event, *_ in self._rows.events(message))
 
 
 def _agree(keys: Mapping[str, str], document: Document, names: Sequence[str]) -> bool:

@@ -10,13 +10,14 @@ import orjson
 import zstandard
 
 from exchange.errors import InvalidTransition, NotFound, Refused
-from exchange.instants import ID_BITS, Instant, show_id
+from exchange.instants import ID_BITS, NUMBER_BITS, Instant, show_id
 from exchange.lifecycle import DELIVERY, MESSAGE, step
 from exchange.model import Arrival, Delivery
-from exchange.ports import LAST, Backlog, Change, Changed, Generation, Overdue
+from exchange.ports import LAST, Backlog, Change, Changed, Generation, Hold, Overdue
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Database
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, day_bounds, delivery_id, split_id
+from exchange.stores._sqlite_deliveries import Deliveries, DeliveryRows, written_here
+from exchange.stores._sqlite_rows import Rows, day_bounds, delivery_id, split_id
 from exchange.stores._stages import Stages, deadline, read
 from exchange.stores._words import STATE, STATES
 
@@ -29,8 +30,8 @@ POISONED = {"code": "SWX-2030", "en": "the switch died three times sending this"
 class Rare:
     """What isn't done for every message."""
 
-    def __init__(self, db: Database, rows: Rows, answers: Answers) -> None:
-        self._db, self._rows, self._answers = db, rows, answers
+    def __init__(self, db: Database, rows: Rows, answers: Answers, deliveries: Deliveries) -> None:
+        self._db, self._rows, self._answers, self._deliveries = db, rows, answers, deliveries
 
     @property
     def _execute(self) -> Callable[..., Any]:
@@ -265,7 +266,7 @@ class Rare:
             raise _refused(change, self._rows.state(change.message))
         for number, _ in held:
             self._move(change, "release", number, "QUEUED")
-        return Changed("QUEUED", self._deliveries(change, [number for number, _ in held]))
+        return Changed("QUEUED", self._again(change, [number for number, _ in held]))
 
     def _resend(self, change: Change) -> Changed:
         """Send the same bytes again: FAILED deliveries, else DELIVERED ones that no receipt has proved."""
@@ -278,7 +279,7 @@ class Rare:
             raise _refused(change, state)
         if state in ("FAILED", "COMPLETED"):
             self._step(change, "reopen")
-        return Changed("QUEUED", self._deliveries(change, numbers))
+        return Changed("QUEUED", self._again(change, numbers))
 
     def _reopen_delivered(self, change: Change) -> list[int]:
         """Open again the deliveries whose last step was *deliver*."""
@@ -309,7 +310,7 @@ class Rare:
         return Changed("RECEIVED", arrivals=[change.message])
 
     def _discard(self, change: Change) -> Changed:
-        """Give up a held or failed message; what of it is still open is cancelled."""
+        """Give up a held or failed message; what of it is still open is cancelled, and its sender may be told."""
         state = self._step(change, "discard")
         self._execute("DELETE FROM pending WHERE message = ?", (change.message,))
         self._execute("DELETE FROM parked WHERE message = ?", (change.message,))
@@ -318,9 +319,19 @@ class Rare:
             step(DELIVERY, was, "cancel")
             self._move(change, "cancel", number, "CANCELLED")
             withdrawn.append((change.message, number))
-        return Changed(state, withdrawn=withdrawn)
+        return Changed(state, self._plan(change), withdrawn, mailed=[p.endpoint for p in change.planned if p.mailbox])
 
-    def _deliveries(self, change: Change, numbers: Sequence[int]) -> list[Delivery]:
+    def _plan(self, change: Change) -> list[Delivery]:
+        """Write the deliveries that come with a change; return those that are to be sent."""
+        rows, first = DeliveryRows(), self._deliveries.free_number(change.message)
+        added = [
+            self._deliveries.add((change.message, first + i), planned, written_here(planned), change.at, rows)
+            for i, planned in enumerate(change.planned)
+        ]
+        self._deliveries.insert(rows)
+        return [delivery for delivery in added if delivery is not None]
+
+    def _again(self, change: Change, numbers: Sequence[int]) -> list[Delivery]:
         return self._rows.deliveries([delivery_id(change.message, number) for number in numbers])
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -336,7 +347,7 @@ class Rare:
         self._operation(at, actor, "publish", f"generation {last + 1}", reason)
         return Generation(last + 1, at, actor, reason, digest, text)
 
-    def holds(self, asked: Sequence[tuple[Mapping[str, str] | None, str, str, Instant]]) -> list[dict[str, str]]:
+    def holds(self, asked: Sequence[tuple[Mapping[str, str] | None, str, str, Instant]]) -> list[dict[str, Hold]]:
         """Change and return what is on hold."""
         for changes, actor, reason, at in asked:
             for subject, state in (changes or {}).items():
@@ -344,7 +355,8 @@ class Rare:
                 if state:
                     self._execute("INSERT INTO hold VALUES (?,?,?,?,?)", (subject, state, actor, reason, at))
                 self._operation(at, actor, "hold" if state else "resume", subject, reason)
-        now = dict(self._execute("SELECT subject, state FROM hold").fetchall())
+        rows = self._execute("SELECT subject, actor, reason, at FROM hold").fetchall()
+        now = {subject: Hold(*more) for subject, *more in rows}
         return [now] * len(asked)
 
     def parties(self, asked: Sequence[tuple[Sequence[Mapping[str, Any]], str, str, Instant]]) -> list[int]:

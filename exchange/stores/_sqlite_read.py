@@ -13,7 +13,7 @@ import orjson
 import zstandard
 
 from exchange.errors import NotFound
-from exchange.instants import show_id
+from exchange.instants import NUMBER_BITS, show_id
 from exchange.model import Parcel, indexed
 from exchange.ports import Generation, Kept, Mail
 from exchange.register import KeyVersion, Proposal
@@ -23,7 +23,7 @@ from exchange.stores import _sqlite_register
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._sqlite_jobs import JobRows
 from exchange.stores._sqlite_keys import key_hash
-from exchange.stores._sqlite_rows import NUMBER_BITS, Rows, split_id
+from exchange.stores._sqlite_rows import Rows, split_id
 from exchange.stores._sqlite_signing import SigningRows
 from exchange.stores._words import STATE, STATES
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from exchange.errors import NotFound
-from exchange.instants import ID_BITS, show_id
+from exchange.instants import ID_BITS, NUMBER_BITS, show_id
 from exchange.lifecycle import MARKS, MESSAGE, replay
 from exchange.model import Arrival, Delivery, Parcel, Spool
 from exchange.stores._sqlite_bodies import Bodies
 from exchange.stores._words import EVENTS
-
-NUMBER_BITS: Final = 8  # a message has at most 255 deliveries in its life
 
 
 def delivery_id(message: int, number: int) -> int:

@@ -19,13 +19,26 @@ from typing import Any, Final
 from exchange.errors import NotFound, StoreError
 from exchange.instants import Instant, day_number
 from exchange.model import Arrival, Conclusion, Context, Delivery, Endpoint, Outcome, Parcel, Question
-from exchange.ports import Backlog, Change, Changed, Concluded, Generation, Mail, Overdue, Past, Settled, microseconds
+from exchange.ports import (
+    Backlog,
+    Change,
+    Changed,
+    Concluded,
+    Generation,
+    Hold,
+    Mail,
+    Overdue,
+    Past,
+    Settled,
+    microseconds,
+)
 from exchange.register import KeyVersion, Proposal
 from exchange.signingjobs import SigningJob, Waiting
 from exchange.signinglog import Operation, Row
 from exchange.stores._batch import Batcher, Request
 from exchange.stores._sqlite_answers import Answers
 from exchange.stores._sqlite_base import Connect, Database, connect
+from exchange.stores._sqlite_deliveries import Deliveries
 from exchange.stores._sqlite_hot import Hot
 from exchange.stores._sqlite_jobs import Jobs
 from exchange.stores._sqlite_keys import KeyIndex
@@ -78,8 +91,9 @@ class SqliteStore:
         self._answers = Answers(self._db, rows)
         look = Look(self._db, self._keys, rows)
         self._signing = SigningLog(self._db)
-        hot = Hot(self._db, self._keys, rows, look, self._answers, self._signing)
-        rare = Rare(self._db, rows, self._answers)
+        deliveries = Deliveries(self._db, rows)
+        hot = Hot(self._db, self._keys, rows, look, self._answers, self._signing, deliveries)
+        rare = Rare(self._db, rows, self._answers, deliveries)
         jobs = Jobs(self._db, self._signing)
         self._verbs: dict[str, Callable[[Sequence[Any]], Sequence[Any]]] = {
             "receive": hot.receive,
@@ -200,7 +214,7 @@ class SqliteStore:
 
     def holds(
         self, holds: Mapping[str, str] | None = None, actor: str = "", reason: str = "", at: Instant = 0
-    ) -> Awaitable[Mapping[str, str]]:
+    ) -> Awaitable[Mapping[str, Hold]]:
         """See ``ports.Store``."""
         return self._batcher.ask("holds", (holds, actor, reason, at))
 

@@ -57,5 +57,6 @@ class Devices:
     def _devices(self) -> Any:
         token = self._daemon.token
         if not hasattr(token, "members"):
-            raise Refused("this switch signs without devices", "本交换机未使用密码设备签名")
+            en = "this switch signs without devices: switchctl sign status tells about its token"
+            raise Refused(en, "本交换机未使用密码设备签名：其密钥情况见 switchctl sign status")
         return token

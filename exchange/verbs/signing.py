@@ -8,12 +8,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from exchange.errors import BadSignature, ExchangeError
-from exchange.instants import read_id, show_instant
+from exchange.instants import show_instant
 from exchange.signing import formats
 from exchange.signing.latency import percentiles
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signing.service import Work
 from exchange.signinglog import Row
+from exchange.verbs import message_id
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
@@ -71,7 +72,7 @@ class Signing:
         """List rows of the signing log, newest first: of a message, or those that fit the filters."""
         store = self._daemon.store
         if message:
-            return [shown(row) for row in reversed(await store.operations(message=read_id(message)))]
+            return [shown(row) for row in reversed(await store.operations(message=message_id(message)))]
         found: list[Row] = []
         before, seen = before or NEWEST, 0
         while len(found) < limit and seen < SCAN and (rows := await store.operations(before=before, limit=PAGE)):

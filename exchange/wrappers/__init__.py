@@ -6,10 +6,10 @@ are chosen by name through the entry points ``exchange.wrappers``. They stand be
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Protocol
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from exchange.instants import Instant
 from exchange.model import Finding
@@ -39,7 +39,9 @@ class Wrapped:
     node: Node | None = None
     attachments: tuple[str, ...] = ()  # names of what lies beside the message
     signed: bool = False  # it carries a signature of its own, which isn't checked here
+    whole: bytes = b""  # the wrapper as it came, where it is signed: what its signature is over
     findings: tuple[Finding, ...] = ()  # rules of its own that it breaks, although it can be opened
+    options: Mapping[str, Any] = Factory(dict)  # what its wrapper writes another one like it by
 
 
 @frozen

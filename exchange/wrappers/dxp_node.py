@@ -50,13 +50,14 @@ class DxpNode:
         inner, head = root.find("DxpMsg"), root.find("SvNo")
         if inner is None or head is None:
             raise codes.broken_rules("DxpMsgSv", findings)
-        id = head.say("MsgId") + head.say("SubMsgId")
+        node = Node(head.say("MsgId") + head.say("SubMsgId"), head.say("StaNode"), head.say("EndNode"))
         return Wrapped(
             kind="dxp-node",
             payload=parts.cut(inner),
-            node=Node(id, head.say("StaNode"), head.say("EndNode")),
+            node=node,
             signed=bool(root.say("Signature", "SignatureValue")),
             findings=findings,
+            options={"start": node.start, "end": node.end},
         )
 
     def wrap(self, inner: bytes, label: Label, options: Any) -> bytes:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from typing import Final
+from uuid import NAMESPACE_OID, uuid5
 
 from attrs import evolve
+from pydantic import ValidationError
 
 from exchange import plugins
+from exchange.errors import Held, Unreadable
 from exchange.formats import Opened
-from exchange.model import Document, Envelope, Finding, Parcel
-from exchange.wrappers import Wrapped, Wrapper
+from exchange.instants import Instant
+from exchange.model import Document, Envelope, Finding, Parcel, Party
+from exchange.wrappers import Label, Wrapped, Wrapper
 from exchange.wrappers import _codes as codes
 from exchange.wrappers.dxp import Dxp
 from exchange.wrappers.dxp_node import DxpNode
@@ -54,17 +59,26 @@ def wrapper_of(payload: bytes) -> Wrapper | None:
 
 
 def opened(payload: bytes) -> tuple[bytes, tuple[Wrapped, ...]]:
-    """Return what is inside all wrappers, and those, outermost first; they keep no payload.
+    """Return what is inside all wrappers, and those, outermost first; they keep nothing but what is signed.
 
     Raises Unreadable where one can't be opened, or more than four are around the message (SWX-1083).
     """
     around: list[Wrapped] = []
     while (wrapper := wrapper_of(payload)) is not None and (found := wrapper.open(payload)) is not None:
+        around.append(evolve(found, payload=b"", whole=payload if found.signed else b""))
         payload = found.payload
-        around.append(evolve(found, payload=b""))
         if len(around) > DEEPEST:
             raise codes.too_deep(DEEPEST)
     return payload, tuple(around)
+
+
+def layers(payload: bytes) -> Iterator[bytes]:
+    """Yield a payload, and what is in each wrapper of it that can be opened."""
+    yield payload
+    with suppress(Unreadable):
+        while (wrapper := wrapper_of(payload)) is not None and (found := wrapper.open(payload)) is not None:
+            payload = found.payload
+            yield payload
 
 
 def judge(around: Sequence[Wrapped], *, lenient: bool) -> list[Finding]:
@@ -131,6 +145,45 @@ def sent_home(parcel: Parcel, headers: Mapping[str, str], how: str) -> Parcel | 
         payload = found.payload
         around.append(found)
     return Parcel(inner_name(around, parcel.name), payload, headers) if around else None
+
+
+def part_home(part: Parcel, whole: Parcel, around: Sequence[Wrapped], to: Party, mark: str, at: Instant) -> Parcel:
+    """Return a part of a receipt that came in envelopes *around* the *whole*, as its receiver wants it.
+
+    The new envelopes are like those, addressed to the receiver alone, under an id made of *mark*. What was signed was
+    the whole, so they carry no signature. Where they can't be written, the part goes without.
+    """
+    off = _taken_off(around, to.agreement.receipts)
+    if off == len(around):
+        return part
+    id = uuid5(NAMESPACE_OID, mark)
+    label = Label(str(id).upper(), part.headers["type"], part.name, at, number=id.int)
+    try:
+        body = part.read()
+        for one in reversed(around[off:]):
+            body = _like(one, body, evolve(label, receivers=(called(to, one.receivers),)))
+    except (Held, ValidationError):
+        return part
+    return Parcel(inner_name(around[:off], whole.name) if off else whole.name, body, part.headers)
+
+
+def _taken_off(around: Sequence[Wrapped], how: str) -> int:
+    """Return how many envelopes, from the outermost, a receiver doesn't want: see ``sent_home``."""
+    if how == "without-node":
+        return next((i for i, one in enumerate(around) if one.node is None), len(around))
+    return len(around) if how == "unwrapped" else 0
+
+
+def _like(one: Wrapped, inner: bytes, label: Label) -> bytes:
+    wrapper = wrappers()[one.kind]
+    label = evolve(label, type=one.type or label.type, name=one.name or label.name, sender=one.sender)
+    return wrapper.wrap(inner, label, wrapper.Options.model_validate(one.options))
+
+
+def called(party: Party, names: Sequence[str]) -> str:
+    """Return a party as it is called among *names*, else by the first of its identifiers."""
+    own = (*party.ids, party.code)
+    return next((name for name in names if name in own), own[0])
 
 
 def wrapped_name(kind: str, name: str) -> str:

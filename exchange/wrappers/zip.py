@@ -15,6 +15,8 @@ from base64 import b64encode
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Final
 
+from attrs import evolve
+
 from exchange.archives import danger, listed
 from exchange.errors import Unreadable
 from exchange.options import Strict
@@ -56,13 +58,14 @@ class Zip:
 
     def open(self, payload: bytes) -> Wrapped | None:
         """Read a package. Raises Unreadable (SWX-1081, SWX-1082, SWX-1084 to SWX-1086)."""
-        if not payload.startswith(b"PK"):
+        if element := not payload.startswith(b"PK"):
             parts, root = read_whole(payload, {"Zip"})
             if root.local != "Zip":
                 return None
             payload = codes.base64(parts.blob(root), "Zip")
         try:
-            return _opened(payload)
+            found = _opened(payload)
+            return evolve(found, options={"element": element}) if found else None
         except Unreadable:
             if _WORKBOOK in payload:
                 return None  # a damaged workbook is judged by those who read tables

@@ -298,8 +298,8 @@ async def test_over_http_sftp_and_folders_nobody_is_told_yes_until_there_is_room
 # -- a start that must not be --------------------------------------------------------------------------------------
 
 
-async def switchd_fails(home: Path) -> tuple[int, list[dict[str, Any]]]:
-    """Start the program; return its exit status and what it logged."""
+async def switchd_fails(home: Path) -> tuple[int, str]:
+    """Start the program; return its exit status and what it wrote to standard error."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "from exchange.switchd import main; main()", "--config", str(home / "switchd.yaml"),
         stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -310,15 +310,19 @@ async def switchd_fails(home: Path) -> tuple[int, list[dict[str, Any]]]:
         process.kill()
         raise
     assert process.returncode is not None
-    return process.returncode, [json.loads(line) for line in told.splitlines()]
+    return process.returncode, told.decode()
+
+
+def failure(log: str) -> str:
+    (why,) = [line["error"] for line in map(json.loads, log.splitlines()) if line["event"] == "switch.failed"]
+    return str(why)
 
 
 async def test_a_second_switch_on_the_same_home_does_not_start_and_the_first_goes_on(tmp_path: Path) -> None:
     async with running(tmp_path) as house:
-        status, lines = await switchd_fails(tmp_path)
-        (why,) = [line["error"] for line in lines if line["event"] == "switch.failed"]
+        status, told = await switchd_fails(tmp_path)
         assert status == 75
-        assert "SWX-6080 another switch works on the store" in why
+        assert "SWX-6080 another switch works on the store" in failure(told)
         id = await house.give("ent1-box", order(1))
         await house.settle()
         asked = await asyncio.to_thread(ControlClient, tmp_path / "var/switchctl.sock", 5.0)
@@ -327,15 +331,19 @@ async def test_a_second_switch_on_the_same_home_does_not_start_and_the_first_goe
         assert answer["result"]["state"] == "ACCEPTED"
 
 
-async def test_a_switch_whose_store_is_damaged_does_not_start_and_says_what_to_do(tmp_path: Path) -> None:
+async def test_a_switch_whose_store_is_damaged_does_not_start_and_says_what_to_do_to_who_starts_it_and_in_its_log(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as house:
         await house.give("ent1-box", order(1))
         await house.settle()
     damaged = tmp_path / "var/store/switch.db"
     damaged.write_bytes(b"\xde\xad\xbe\xef" * 4096)
-    status, lines = await switchd_fails(tmp_path)
-    (why,) = [line["error"] for line in lines if line["event"] == "switch.failed"]
+    with (tmp_path / "switchd.yaml").open("a") as settings:
+        settings.write("log: {file: switchd.log}\n")
+    status, told = await switchd_fails(tmp_path)
     assert status == 75
-    assert "SWX-6050" in why
-    assert "restore the last backup" in why
+    assert "SWX-6050" in told
+    assert "restore the last backup" in told
+    assert failure((tmp_path / "switchd.log").read_text()) == told.strip()
     assert damaged.read_bytes() == b"\xde\xad\xbe\xef" * 4096

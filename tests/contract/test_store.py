@@ -30,7 +30,7 @@ from exchange.model import (
     Question,
     Spool,
 )
-from exchange.ports import Change, Concluded
+from exchange.ports import Change, Concluded, Hold
 from exchange.stores.memory import MemoryStore
 from exchange.stores.sqlite import SqliteStore
 
@@ -585,8 +585,9 @@ async def test_generations_are_kept_and_the_newest_is_first(make: Callable[..., 
 
 async def test_holds_of_parties_are_kept(make: Callable[..., Any]) -> None:
     async with make() as bench:
-        assert await bench.store.holds({"party:ENT1": "held"}, "zhang", "unpaid", NOON) == {"party:ENT1": "held"}
-        assert await bench.store.holds() == {"party:ENT1": "held"}
+        hold = {"party:ENT1": Hold("zhang", "unpaid", NOON)}
+        assert await bench.store.holds({"party:ENT1": "held"}, "zhang", "unpaid", NOON) == hold
+        assert await bench.store.holds() == hold
         assert await bench.store.holds({"party:ENT1": ""}, "zhang", "paid", NOON) == {}
 
 

@@ -10,14 +10,18 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters import _sftp_wire as wire
 from exchange.errors import Busy
+from exchange.instants import read_id
 from exchange.model import Parcel
 from tests.contract.peers import until
+from tests.daemon import order, running, switchd_yaml
 from tests.live.openssh import BODY, MIB, Server, leave, line, make_keys, needs_openssh, quiet_logs, served
+from tests.sftp_bench import KEY
 
 pytestmark = [pytest.mark.live, needs_openssh]
 
@@ -264,3 +268,37 @@ async def test_a_half_file_is_not_resumed(tmp_path: Path, keys: dict[str, Path])
             f"put {server.file('whole')} OutBox/a.tmp", "rename OutBox/a.tmp OutBox/a"
         )
         assert server.taker.taken == [("a", BODY)]
+
+
+# -- how long boxes keep things -----------------------------------------------------------------------------------
+
+TO_AN_INBOX = f"""
+parties:
+  - {{code: ENT1, role: enterprise, ids: [DXPENT0000000001], endpoints: [{{name: ent1-box, kind: memory}}]}}
+  - {{code: PORT, role: port, endpoints: [{{name: port, kind: sftp_server, user: port, keys: ["{KEY}"]}}]}}
+routes:
+  - {{name: orders, match: {{type: CEB311Message}}, to: [port]}}
+"""
+
+
+async def test_a_file_goes_from_an_inbox_and_what_the_store_knows_of_it_stays(tmp_path: Path) -> None:
+    switchd = switchd_yaml(
+        store="reserve_bytes: 0, retention_days: 200",
+        more='adapters: {sftp_server: {host: "127.0.0.1", port: 0, inbox_days: 10}}\n',
+    )
+    async with running(tmp_path, TO_AN_INBOX, switchd) as house:
+        id = await house.give("ent1-box", order(1))
+        await house.settle()
+        inbox = tmp_path / "var/spool/sftp_server/users/port/InBox"
+        [lies] = inbox.iterdir()
+        before = await house.life(id), lies.read_bytes()
+        server: Any = house.daemon.adapters["sftp_server"]
+        house.clock.move(200 * 86_400)
+        await asyncio.to_thread(server._prune, [])
+        assert list(inbox.iterdir()) == [lies], "not before the store forgets the message, whatever inbox_days says"
+        house.clock.move(86_400)
+        await asyncio.to_thread(server._prune, [])
+        assert list(inbox.iterdir()) == []
+        delivery = before[0]["deliveries"][0]["number"]
+        sent = await house.daemon.store.payload(read_id(id), delivery)
+        assert (await house.life(id), sent.read()) == before

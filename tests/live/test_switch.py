@@ -96,7 +96,7 @@ def test_a_broken_table_changes_nothing_and_a_good_one_takes_over(switch: Instal
     """SIGHUP: the old table stays in force while the file has mistakes; each is told with its place."""
     switch.write_routes(lambda text: text.replace("to: [customs-queue]", "to: [customs-queu]"))
     switch.signal(signal.SIGHUP)
-    (refused,) = switch.until(lambda: switch.logged("routes.refused"))
+    (refused,) = switch.until(lambda: switch.logged("reload.refused"))
     assert [re.match(r"routes.yaml:\d+:\d+: ", problem) is not None for problem in refused["problems"]] == [True] * 2
     assert "customs-queue" in refused["problems"][0], "it suggests the name that was meant"
     switch.curl("/v1/messages", "--data-binary", f"@{ORDER}")

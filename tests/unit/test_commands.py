@@ -119,6 +119,25 @@ def test_a_typo_is_answered_with_what_may_have_been_meant() -> None:
         assert meant in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("message lst", "没有命令 'lst'。是否为 'list'？"),
+        ("message list --limit 0", "'--limit' 的值有误：0 不在范围 1<=x<=10000 之内。"),
+        ("message hold 20261122-1", "缺少选项 '--reason'。"),
+        ("message hold 20261122-1 --reason", "选项 '--reason' 须带值。"),
+        ("validate none.xml", "'FILE' 的值有误：文件 'none.xml' 不存在"),
+        ("status now", "多余的参数：now。"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_answered_in_chinese_to_who_reads_chinese(line: str, said: str) -> None:
+    result = run("--lang", "zh", *line.split())
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0].startswith("用法: switchctl ")
+    assert result.stderr.splitlines()[-1] == f"错误：{said}"
+    assert "Error: " in run("--lang", "en", *line.split()).stderr
+
+
 def test_the_reference_names_every_command() -> None:
     page = "\n".join(reference.lines())
     assert all(
@@ -207,6 +226,7 @@ def test_a_code_of_a_regime_is_explained_with_its_family(code: str, zh: str | No
 def test_a_code_that_nobody_knows_is_not_found() -> None:
     assert run("explain", "SWX-2111").exit_code == 3
     assert run("explain", "4711").exit_code == 3
+    assert "the switch's own are written SWX-2010" in run("explain", "2010").stderr
 
 
 def test_a_new_key_opens_the_https_endpoint_that_has_its_hash() -> None:

@@ -60,6 +60,7 @@ OUT = {
     "device": "hsm-a", "others": ["hsm-b"], "signed": 2, "failed": 0, "errors": [], "milliseconds": 9.0,
     "back_milliseconds": 50.0, "stands": True, "why": "",
 }  # fmt: skip
+HOLD = {"since": HEAD["at"], "by": "zhang", "reason": "unpaid"}
 GENERATION = {"generation": 7, "at": HEAD["at"], "actor": "op", "reason": "new partner", "digest": "0123456789abcdef"}
 LINE = {"at": HEAD["at"], "event": "answer", "delivery": 1, "actor": "", "receipt": "20261122-43", "code": "800"}
 LIFE = HEAD | {
@@ -68,13 +69,16 @@ LIFE = HEAD | {
     "journal": [LINE | {"meaning": {"zh": "放行", "en": "released"}}],
 }
 ANSWERS: dict[str, Any] = {
-    "status": {"version": "1", "ready": True, "generation": 7, "held_subjects": {"party:ENT1": "held"}},
+    "status": {"version": "1", "ready": True, "generation": 7, "held_subjects": {"party:ENT1": HOLD}},
     "message.list": [HEAD],
     "message.search": [HEAD],
     "message.show": LIFE,
     "message.change": [{"id": "20261122-42", "state": "QUEUED"}],
     "queue.list": [{"endpoint": "customs-queue", "state": "QUEUED", "depth": 3, "oldest_seconds": 9, "on_hold": False}],
     "party.list": [{"code": "ENT1", "role": "enterprise", "name": "示例企业", "ids": [], "state": "active"}],
+    "endpoint.list": [
+        {"name": "customs-queue", "party": "CUSTOMS", "kind": "amqp", "state": "held", "waiting": 2, "hold": HOLD}
+    ],
     "party.hold": {"subject": "party:ENT1", "state": "held"},
     "party.import": {"imported": 2},
     "endpoint.hold": {"subject": "endpoint:customs-queue", "state": "active"},
@@ -144,9 +148,11 @@ ASKING: dict[str, tuple[str, dict[str, Any]]] = {
     "message release 20261122-42 --reason why --delivery 2": ("message.change", {"verb": "release", "delivery": 2}),
     "message resend 20261122-42 --reason why": ("message.change", {"verb": "resend", "ids": ["20261122-42"]}),
     "message requeue a b a --reason why": ("message.change", {"verb": "requeue", "ids": ["a", "b"]}),
-    "message discard a --reason why": ("message.change", {"verb": "discard", "reason": "why"}),
+    "message discard a --reason why": ("message.change", {"verb": "discard", "silent": False}),
+    "message discard a --silent --reason why": ("message.change", {"verb": "discard", "silent": True}),
     "queue list": ("queue.list", {}),
     "party list --role customs": ("party.list", {"role": "customs"}),
+    "endpoint list --party CUSTOMS": ("endpoint.list", {"party": "CUSTOMS"}),
     "party hold ENT1 --reason why": ("party.hold", {"code": "ENT1", "state": "held", "reason": "why"}),
     "party resume ENT1 --reason why": ("party.hold", {"code": "ENT1", "state": "", "reason": "why"}),
     "party import parties.ndjson --reason why": ("party.import", {"rows": [{"code": "ENT8"}, {"code": "ENT9"}]}),
@@ -219,6 +225,15 @@ async def test_a_message_list_is_aligned_text_and_may_be_ids_only(home: Path) ->
     heading, row = result.stdout.splitlines()
     assert heading.index("business keys") == row.index("order=E/ORDER-7 (+1)")
     assert (await online(home, "message", "list", "--ids")).stdout == "20261122-42\n"
+
+
+async def test_a_figure_that_is_not_known_yet_is_a_dash(home: Path) -> None:
+    assert "0.5 / 0.8 / -" in (await online(home, "sign", "status")).stdout
+
+
+async def test_a_signature_on_trial_is_told_in_the_readers_language(home: Path) -> None:
+    told = (await online(home, "--lang", "zh", "sign", "test", "--profile", "ceb-sm2", "--key", "shop")).stdout
+    assert told.splitlines() == ["签名规格  ceb-sm2", "密钥      shop", "验证通过  是"]
 
 
 async def test_the_life_of_a_message_says_what_a_regimes_code_means(home: Path) -> None:

@@ -15,6 +15,7 @@ from tests.verbs import CHINESE, one_of_each, refused
 
 # -- which verbs there are ---------------------------------------------------------------------------------------
 
+HOLD = {"since": "2026-11-22T12:00:00.000+08:00", "by": "zhang", "reason": "unpaid"}
 BAD: dict[str, Mapping[str, Any]] = {
     "status": {"verbose": True},
     "message.list": {"colour": "red"},
@@ -23,6 +24,7 @@ BAD: dict[str, Mapping[str, Any]] = {
     "message.change": {"verb": "hold"},
     "queue.list": {"of": "ENT1"},
     "party.list": {"roles": "customs"},
+    "endpoint.list": {"parties": "CUSTOMS"},
     "party.hold": {"code": "ENT1"},
     "party.import": {"rows": None},
     "endpoint.hold": {"name": "ent1-box"},
@@ -82,7 +84,7 @@ async def test_a_change_without_a_reason_is_refused(tmp_path: Path, verb: str, r
 
 def test_everything_that_changes_something_needs_a_reason() -> None:
     looking = {"status", "message.list", "message.show", "message.search", "queue.list", "party.list", "receipt.list"}
-    looking |= {"routes.history", "routes.current", "hsm.status", "hsm.selftest"}
+    looking |= {"endpoint.list", "routes.history", "routes.current", "hsm.status", "hsm.selftest"}
     looking |= {"sign.status", "sign.queue", "sign.log", "sign.test", "trust.list", "trust.check", "evidence.sign"}
     looking |= {"key.list", "key.show", "key.csr", "change.list", "change.show"}
     assert set(BAD) - looking == NEED_REASON
@@ -116,7 +118,9 @@ async def test_status_counts_what_is_open_held_and_failed(tmp_path: Path) -> Non
             "intake": "open",
             "ready": True,
             "held_messages": 1,
-            "held_subjects": ["party:ENT2"],
+            "held_subjects": {
+                "party:ENT2": {"since": "2026-11-22T12:00:00.000+08:00", "by": "zhang", "reason": "unpaid"}
+            },
             "queued": 0,
             "failed": 1,
             "awaiting_receipt": 1,
@@ -173,6 +177,31 @@ async def test_what_is_not_there_is_not_found_in_two_languages(tmp_path: Path, i
             assert (type(why), why.code) == (NotFound, "SWX-7010")
 
 
+@pytest.mark.parametrize(
+    ("verb", "wrong", "meant"),
+    [
+        ("message.list", {"state": "HELDD"}, "HELD"),
+        ("party.list", {"role": "custom"}, "customs"),
+        ("party.hold", {"code": "ent1", "state": "held", "reason": "unpaid"}, "ENT1"),
+        ("endpoint.hold", {"name": "ent1-bx", "state": "held", "reason": "unpaid"}, "ent1-box"),
+    ],
+)
+async def test_a_misspelled_name_is_not_an_empty_list_but_answered_with_what_may_have_been_meant(
+    tmp_path: Path, verb: str, wrong: Mapping[str, Any], meant: str
+) -> None:
+    async with running(tmp_path) as house:
+        why = await refused(house, verb, **wrong)
+        assert isinstance(why, NotFound)
+        assert f"did you mean '{meant}'?" in why.en
+        assert f"是否为 '{meant}'？" in why.zh
+
+
+async def test_the_signing_log_of_what_is_no_message_is_not_found(tmp_path: Path) -> None:
+    """It was an error of ours, SWX-9000."""
+    async with running(tmp_path) as house:
+        assert isinstance(await refused(house, "sign.log", message="order.xml"), NotFound)
+
+
 async def test_messages_are_found_by_their_keys(tmp_path: Path) -> None:
     async with running(tmp_path) as house:
         id = await house.give("ent1-box", order(7))
@@ -208,10 +237,30 @@ async def test_parties_are_listed_with_role_state_and_endpoints(tmp_path: Path) 
             "name": "",
             "ids": ["DXPENT0000000001"],
             "state": "held",
+            "hold": HOLD,
             "endpoints": ["ent1-box"],
         }
         assert [party["code"] for party in await house.ask("party.list", role="customs")] == ["CUSTOMS"]
         assert len(await house.ask("party.list")) == 3
+
+
+async def test_endpoints_are_listed_with_what_waits_for_them_and_why_they_are_on_hold(tmp_path: Path) -> None:
+    async with running(tmp_path) as house:
+        await house.ask("endpoint.hold", name="customs-queue", state="held", reason="unpaid")
+        await house.orders(1, 2)
+        house.clock.move(30)
+        (customs,) = await house.ask("endpoint.list", party="CUSTOMS")
+        assert customs == {
+            "name": "customs-queue",
+            "party": "CUSTOMS",
+            "kind": "memory",
+            "state": "held",
+            "hold": HOLD,
+            "waiting": 2,
+            "oldest_seconds": 30,
+        }
+        box = (await house.ask("endpoint.list"))[0]
+        assert (box["name"], box["state"], box["hold"]) == ("ent1-box", "active", None)
 
 
 async def test_receipts_are_listed_and_those_that_answer_nothing_by_themselves(tmp_path: Path) -> None:
@@ -221,6 +270,11 @@ async def test_receipts_are_listed_and_those_that_answer_nothing_by_themselves(t
         parked = await house.give("customs-queue", answer(2, code="800"), "early.xml")
         await house.settle()
         listed = await house.ask("receipt.list")
+        life = await house.ask("message.show", id=joined)
+        assert [head["answers"] for head in (await house.ask("message.list"))[:2]] == [
+            head["answers"] for head in listed
+        ]
+        assert life["facts"]["answers"] == listed[1]["answers"]
         assert [(head["id"], head["answers"][0]["code"]) for head in listed] == [(parked, "800"), (joined, "120")]
         assert [head["id"] for head in await house.ask("receipt.list", unmatched=True)] == [parked]
         await house.pass_time(3601)

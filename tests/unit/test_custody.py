@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import timeit
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,7 +17,7 @@ from cryptography.x509 import load_der_x509_certificate
 from lxml import etree
 
 from exchange import settings
-from exchange.errors import ConfigurationError, NotFound, Refused
+from exchange.errors import ConfigurationError, NotFound, Refused, Transient
 from exchange.register import KeyVersion
 from exchange.signing import certificates
 from exchange.signing.changes import canonical, decided, proposed
@@ -25,7 +26,7 @@ from exchange.signing.keyring import Keyring
 from exchange.stores.sqlite import SqliteStore
 from exchange.tokens.software import KeyFiles, Software
 from tests import pki
-from tests.daemon import NOON, ROUTES, House, inventory, running, switchd_yaml, write_home
+from tests.daemon import NOON, ROUTES, House, inventory, order, running, switchd_yaml, write_home
 from tests.verbs import refused
 
 MANY = 70_000
@@ -343,6 +344,74 @@ async def test_a_sites_profiles_are_known_once_a_second_person_approved_them(tmp
     async with running(tmp_path, switchd=DUAL) as house:
         why = await refused(house, "change.submit", kind="profiles", reason="not needed any more")
         assert "unknown signature profile 'site-p7s'" in why.en, "the table in force refers to it"
+
+
+# -- a table that names profiles which nobody has approved ----------------------------------------------------------
+
+WRITTEN = switchd_yaml(dual_control=True, more=SITE.format(algorithm="ecdsa-sha256"))
+NEEDS_IT = ROUTES.replace("sign: ecdsa-sha256", "sign: site-p7s")
+
+
+async def test_a_first_start_waits_for_the_second_person_and_begins_when_it_approves(tmp_path: Path) -> None:
+    async with running(tmp_path, NEEDS_IT, WRITTEN) as house:
+        (told,) = house.logged("switch.waits")
+        assert told["code"] == "SWX-4122"
+        assert re.search(r"change submit profiles .+ change approve NUMBER", told["en"])
+        assert re.search(r"change submit profiles .+ change approve 编号", told["zh"])
+        status = await house.ask("status")
+        assert (status["ready"], status["generation"], status["intake"][:8]) == (False, 0, "SWX-4122")
+        assert (house.daemon.adapters, house.logged("switch.started")) == ({}, [])
+        await house.daemon.chores.watch_disk()
+        assert house.switch.refusing.code == "SWX-4122", "no chore opens the intake"
+        for verb, more in (("schema.reload", {}), ("party.import", {"rows": []})):
+            assert (await refused(house, verb, reason="early", **more)).code == "SWX-4122"
+        await house.daemon.reload()
+        assert house.logged("reload.refused")[-1]["generation"] == 0
+        await submitted(house, "profiles")
+        why = await refused(house, "change.approve", actor="wang", number=1, reason="me again")
+        assert (why.code, house.daemon.adapters) == ("SWX-7041", {})
+        await house.ask("change.approve", "li", number=1, reason="checked")
+        status = await house.ask("status")
+        assert (status["ready"], status["generation"], status["intake"]) == (True, 1, "open")
+        id = await house.give("ent1-box", order(1))
+        await house.settle()
+        assert await house.state(id) == "ACCEPTED"
+    async with running(tmp_path, NEEDS_IT, WRITTEN) as house:
+        assert house.logged("switch.waits") == []
+        assert house.switch.table.generation == 1
+
+
+async def test_who_waits_may_be_killed_and_still_waits_or_is_given_a_table_without_the_profile(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with running(tmp_path, NEEDS_IT, WRITTEN) as house:
+            assert house.daemon.waiting
+    async with running(tmp_path, NEEDS_IT, WRITTEN) as house:
+        (tmp_path / "routes.yaml").write_text(ROUTES, "utf-8")
+        await house.daemon.reload()
+        assert (house.daemon.waiting, house.switch.table.generation) == (None, 1)
+        await house.orders(1)
+
+
+async def test_what_was_open_waits_untouched_where_dual_control_is_turned_on_later(tmp_path: Path) -> None:
+    alone = WRITTEN.replace("dual_control: true", "dual_control: false")
+    far: Any = {"customs-queue": Transient("down", "故障")}
+    async with running(tmp_path, NEEDS_IT, alone, far=far) as house:
+        (open,) = await house.orders(1)
+        await house.until_logged("delivery.deferred")
+    async with running(tmp_path, NEEDS_IT, WRITTEN) as house:
+        assert house.daemon.waiting
+        assert (await house.delivery(open))["state"] == "QUEUED"
+        await agreed(house, "profiles")
+        await house.pass_time(600)
+        await house.until(lambda: house.numbers() == [1])
+
+
+async def test_any_other_mistake_is_told_at_the_start_and_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as why:
+        async with running(tmp_path, NEEDS_IT.replace("to: [customs-queue]", "to: [nowhere]", 1), WRITTEN):
+            pass
+    assert "nowhere" in why.value.en
+    assert "site-p7s" not in why.value.en
 
 
 # -- a province's keys -------------------------------------------------------------------------------------------

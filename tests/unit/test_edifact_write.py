@@ -91,10 +91,11 @@ def test_a_syntax_of_nobody_is_refused(name: str) -> None:
         syntax(name)
 
 
-def test_two_messages_never_share_a_control_number_and_none_is_too_long() -> None:
-    ids = [(day << 40) + number for day in (20_779, 20_780) for number in (0, 1, 35, 36, 2**40 - 1)]
-    assert len({reference(id) for id in ids}) == len(ids)
-    assert max(len(reference(id)) for id in ids) == 14
+def test_two_deliveries_never_share_a_control_number_and_none_is_too_long() -> None:
+    messages = [(day << 40) + number for day in (20_779, 20_780) for number in (0, 1, 35, 36, 2**40 - 1)]
+    ids = [(message, delivery) for message in messages for delivery in (0, 1, 35, 36, 254)]
+    assert len({reference(*id) for id in ids}) == len(ids)
+    assert {len(reference(*id)) for id in ids} == {13}  # CONTRL of ours has 14: never the same
 
 
 # -- groups ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.agreement import Agreement
+from exchange.catalogue import SCHEMAS
 from exchange.errors import Unreadable
 from exchange.model import Party, Prior, Route
 from exchange.wrappers import Wrapped, opening
@@ -366,3 +367,45 @@ def test_a_workbook_is_no_package() -> None:
         archive.writestr("a.xml", ORDER)
         archive.write(book, "list.xlsx")
     assert opened(inside.getvalue())[0] == ORDER, "one that is attached doesn't make the package a workbook"
+
+
+# -- signed envelopes --------------------------------------------------------------------------------------------
+
+
+def codeco() -> bytes:
+    """Return an EDIFACT message in an envelope."""
+    body = (SCHEMAS / "smdg/containers/samples/valid/CODECO--minimal.edi").read_bytes()
+    return dxp(
+        re.sub(rb"TEST[A-Z]+:ZZ\+TEST[A-Z]+:ZZ", f"DXPENT0000000001:ZZ+{IMPORT}:ZZ".encode(), body, count=1),
+        type="CODECO",
+    )
+
+
+def by_rsa(envelope: bytes) -> bytes:
+    return sealing.seal(envelope, "rsa-sha256", "rsa")
+
+
+OTHER = base64.b64encode(ORDER.replace(b"20240102", b"20240103"))
+SIGNED_ENVELOPES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "as it was signed": (lambda: by_rsa(dxp(ORDER)), ""),
+    "in a node's envelope": (lambda: node(by_rsa(dxp(ORDER))), ""),
+    "around EDIFACT": (lambda: by_rsa(codeco()), ""),
+    "changed since": (lambda: by_rsa(dxp(ORDER)).replace(b"12:00:00", b"12:00:01"), "SWX-1032"),
+    "with other contents": (lambda: by_rsa(dxp(ORDER)).replace(base64.b64encode(ORDER), OTHER), "SWX-1032"),
+    "by a stranger": (lambda: sealing.seal(dxp(ORDER), "ecdsa-sha256", "foreign"), "SWX-1034"),
+    "with a key's name and no signature": (lambda: dxp(ORDER, more=KEY_ONLY), "SWX-1031"),
+    "unsigned": (lambda: dxp(ORDER), "SWX-1031"),
+    "unsigned, around EDIFACT": (codeco, "SWX-1031"),
+    "around what a stranger signed": (
+        lambda: by_rsa(dxp(sealing.seal(inventory(1), "ecdsa-sha256", "foreign"), type="CEB621Message")), "SWX-1034",
+    ),
+    "too large": (lambda: by_rsa(dxp(ORDER, data=b" " * 9_000_000 + LINES)), "SWX-1036"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", SIGNED_ENVELOPES)
+def test_a_sender_may_sign_the_envelope_instead_of_what_is_inside(form: str) -> None:
+    payload, code = SIGNED_ENVELOPES[form]
+    examined = looked_at(payload(), evolve_ids(pinned("rsa")), at=sealing.now())
+    assert getattr(examined.error, "code", "") == code, examined.error
+    assert bool(examined.message and examined.message.signer) == (not code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from exchange.evidence.signatures import left_is
 from exchange.signing.profiles import PROFILES
 from tests import evidence, pki, sealing
 from tests.daemon import ROUTES, Clock, House, answer, inventory, order, running, switchd_yaml
+from tests.envelopes import dxp, node
 from tests.evidence import (
     CERTIFICATE,
     SIGNING,
@@ -181,12 +182,12 @@ async def test_a_signature_that_was_refused_is_found_as_the_journal_has_it(tmp_p
     assert ("signature", "original") in failures(checked(excused, tmp_path))
 
 
-def _sealed_apart() -> bytes:
+def _sealed_apart(document: bytes = b"", profile: str = "ecdsa-sha256") -> bytes:
     """Sign in a thread, where there is no event loop yet."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        return sealing.seal(inventory(1), "ecdsa-sha256")
+        return sealing.seal(document or inventory(1), profile)
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -201,6 +202,23 @@ async def test_what_a_step_made_of_a_message_is_told_as_transformed_and_not_as_c
         assert (await told(tmp_path, house, order(1)))["sent"] == {"passed"}, "only its envelope is another"
         found = await told(tmp_path, house, inventory(1))
     assert (found["signature"], found["sent"], found["signing-log"]) == ({"passed"}, {"passed"}, {"passed"})
+
+
+@pytest.mark.parametrize("around", [lambda envelope: envelope, node], ids=["DxpMsg", "DxpMsgSv"])
+async def test_a_signature_of_the_envelope_that_a_message_came_in_stands(
+    around: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    certificate = str(pki.shared() / "p256.crt")
+    agreement = f"agreement: {{verify: require}}\n    certificates: ['{certificate}']\n    signing_key: p256"
+    routes = ROUTES.replace("signing_key: p256", agreement).replace(
+        "role: customs", "role: customs\n    ids: [DXPEDCCEB0000002]"
+    )
+    envelope = around(await asyncio.to_thread(_sealed_apart, dxp(order(1))))
+    async with running(tmp_path, routes, clock=Clock(sealing.now())) as house:
+        assert (await told(tmp_path, house, envelope))["signature"] == {"passed"}
+        refused = await house.give("ent1-box", around(dxp(order(2))))
+        await house.settle()
+        assert await house.state(refused) == "REJECTED"
 
 
 @pytest.mark.parametrize("profile", [one.name for one in PROFILES.all if not one.enveloped])

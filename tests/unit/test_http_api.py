@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from adapters._http_keys import Keys, Patience
 from adapters.http_api import Options, Settings, new_key
-from exchange.errors import Busy, StoreError, TooLarge
+from exchange.errors import Busy, ConfigurationError, StoreError, TooLarge
 from exchange.instants import SECOND
 from exchange.model import Endpoint, Spool
 from tests.fake_archive import NOON
@@ -293,3 +293,12 @@ def test_only_a_loopback_address_is_served_in_plain(host: str, ok: bool) -> None
             Settings(host=host)
         assert Settings(host=host, allow_plain=True)
         assert Settings(host=host, certificate="server.pem")
+
+
+async def test_a_certificate_that_cannot_be_used_is_told_with_its_name(tmp_path: Path) -> None:
+    """A key that isn't the certificate's was told in OpenSSL's words only."""
+    (tmp_path / "server.crt").write_text("no PEM")
+    for name, told in (("server.crt", "are not, in PEM, a certificate and its own key"), ("none.crt", "No such file")):
+        bench = Bench(tmp_path, certificate=str(tmp_path / name), key=str(tmp_path / "server.crt"))
+        with pytest.raises(ConfigurationError, match=f"switchd.yaml: http_api: .*{name}.*{told}"):
+            await bench.api._listen()

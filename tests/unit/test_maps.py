@@ -226,8 +226,10 @@ def test_statuses_survive_the_way_to_events_and_back_but_for_what_events_have_no
             del event["eventID"]
     assert (before.pop("sender"), again.pop("sender")) == ("TESTTERM", "SWITCH")
     assert again == before
-    assert back.read().startswith(b"UNB+UNOY:4+SWITCH+PARTNER-ID+20261122:1000+26112216'\r\nUNH+1+IFTSTA:D:95B:UN'")
-    assert back.read().endswith(b"UNT+25+1'\r\nUNZ+1+26112216'\r\n")
+    assert back.read().startswith(
+        b"UNB+UNOY:4+SWITCH+PARTNER-ID+20261122:1000+18FPBEUV4U2V4'\r\nUNH+1+IFTSTA:D:95B:UN'"
+    )
+    assert back.read().endswith(b"UNT+25+1'\r\nUNZ+1+18FPBEUV4U2V4'\r\n")
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ def test_an_include_that_matches_nothing_is_a_mistake(tree: Path) -> None:
 
 
 def test_what_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"routes.yaml:1:1: can't be read: .*No such file"):
+    with pytest.raises(ConfigurationError, match=r"routes.yaml:1:1: can't be read: No such file"):
         bundle(tmp_path / "routes.yaml")
     (tmp_path / "routes.yaml").write_bytes("# 路由\n".encode("gb18030"))
     with pytest.raises(ConfigurationError, match=r"routes.yaml:1:1: can't be read: 'utf-8' codec"):

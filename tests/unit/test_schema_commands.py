@@ -95,7 +95,7 @@ def test_a_family_is_added_and_checked_whole(home: Path) -> None:
     (home / "types" / "port" / "pickup" / "codes.yaml").write_text("status: []\n")
     told = result_of("schema", "check", "types", status=1)
     assert [problem.rpartition("/")[2] for problem in told["problems"]] == [
-        "codes.yaml:1:1: status: should be a valid dictionary"
+        "codes.yaml:1:1: status: must hold keys and their values"
     ]
     assert "1 mistakes" in run("schema", "check", "types").stdout
     assert json.loads(run("schema", "check", "other", "--json").stdout)["error"]["status"] == 78

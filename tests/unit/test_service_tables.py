@@ -71,7 +71,7 @@ async def test_a_bad_file_is_told_and_the_old_table_stays_in_force(tmp_path: Pat
     async with running(tmp_path) as house:
         write(tmp_path, broken)
         await house.daemon.reload()
-        (line,) = house.logged("routes.refused")
+        (line,) = house.logged("reload.refused")
         assert line["generation"] == 1
         assert any(told in problem for problem in line["problems"]), line["problems"]
         assert house.switch.table.generation == 1
@@ -88,7 +88,7 @@ async def test_a_table_that_cannot_be_served_is_taken_back_and_the_history_says_
         async with running(tmp_path, switchd=switchd_yaml(more=adapters)) as house:
             write(tmp_path, more)
             await house.daemon.reload()
-            (line,) = house.logged("routes.refused")
+            (line,) = house.logged("reload.refused")
             assert f"can't listen on 127.0.0.1:{port}" in line["problems"][0]
             assert "web" not in house.switch.table.endpoints
             id = await house.give("ent1-box", order(1))
@@ -105,7 +105,7 @@ async def test_a_file_that_has_gone_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as house:
         (tmp_path / "routes.yaml").unlink()
         await house.daemon.reload()
-        (line,) = house.logged("routes.refused")
+        (line,) = house.logged("reload.refused")
         assert "can't be read" in line["problems"][0]
         assert house.switch.table.generation == 1
 
@@ -163,9 +163,16 @@ async def test_a_table_and_a_list_that_come_at_once_are_taken_one_after_the_othe
 
 
 BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
-    "a role of nobody": ({"code": "X", "role": "pirate"}, "row 2: role"),
-    "an unknown key": ({"code": "X", "role": "port", "colour": "red"}, "row 2: colour"),
-    "an unknown kind": ({"code": "X", "role": "port", "endpoints": [{"name": "x", "kind": "pigeon"}]}, "row 2: "),
+    "a role of nobody": ({"code": "X", "role": "pirate"}, "imported:2:1: role: should be 'enterprise'"),
+    "an unknown key": ({"code": "X", "role": "port", "colour": "red"}, "imported:2:1: unknown key 'colour'"),
+    "an unknown kind": (
+        {"code": "X", "role": "port", "endpoints": [{"name": "x", "kind": "pigeon"}]},
+        "imported:2:1: endpoints[0].kind: no adapter is called 'pigeon'",
+    ),
+    "an option unknown to the kind": (
+        {"code": "X", "role": "port", "endpoints": [{"name": "x", "kind": "memory", "cap": 1}]},
+        "imported:2:1: endpoints[0]: unknown key 'cap'",
+    ),
     "a party of the file": ({"code": "ENT1", "role": "enterprise"}, "'ENT1' stands here twice, or was imported"),
     "an id of another": ({"code": "X", "role": "port", "ids": ["DXPENT0000000001"]}, "'DXPENT0000000001' belongs to"),
     "an id of one beside it": ({"code": "X", "role": "port", "ids": ["DXPENT0000000009"]}, "belongs to party 'ENT9'"),
@@ -190,6 +197,6 @@ async def test_a_list_with_a_mistake_imports_nobody_and_the_switch_starts_again(
         assert any(told in problem for problem in refused.value.problems), refused.value.problems
         assert {p["code"] for p in await house.ask("party.list")} == {"ENT1", "ENT2", "CUSTOMS"}
         await house.daemon.reload()
-        assert house.logged("routes.refused") == []
+        assert house.logged("reload.refused") == []
     async with running(tmp_path) as house:
         assert {p["code"] for p in await house.ask("party.list")} == {"ENT1", "ENT2", "CUSTOMS"}

@@ -128,9 +128,10 @@ token: {alow_software_keys: true}
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("- store\n", "switchd.yaml:1:1: should be a valid dictionary or instance of Settings"),
-        ("store\n", "switchd.yaml:1:1: should be a valid dictionary or instance of Settings"),
-        ("store: sqlite\n", "switchd.yaml:1:1: store: should be a valid dictionary or instance of StoreSettings"),
+        ("- store\n", "switchd.yaml:1:1: must hold keys and their values"),
+        ("store\n", "switchd.yaml:1:1: must hold keys and their values"),
+        ("routes: [routes.yaml]\n", "switchd.yaml:1:1: routes: must be the name of a file or folder"),
+        ("store: sqlite\n", "switchd.yaml:1:1: store: must hold keys and their values"),
         ("store:\n  kind: a\n  kind: b\n", "switchd.yaml:3:3: store: 'kind' stands here twice"),
         ("store: {\n", "switchd.yaml:2:1: did not find expected node content"),
         ("limits: {backlog: 1.5}\n", "limits.backlog: should be a valid integer"),
@@ -156,7 +157,7 @@ token: {alow_software_keys: true}
             "switchd.yaml:1:38: trust.a.crl[0]: name either 'file' or 'url'",
         ),
         ("trust: {a: {certificates: [x], overdue: refuse}}\n", "trust.a.overdue: should be 'warn' or 'hold'"),
-        ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: should be a valid dictionary"),
+        ("adapters: {amqp: [1]}\n", "switchd.yaml:1:12: adapters.amqp: must hold keys and their values"),
     ],
 )
 def test_each_mistake_is_told_with_what_it_is(write: Write, text: str, problem: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ from adapters._sftp_transport import Factory, Transport
 from adapters._sftp_tree import BOXES, prune
 from adapters.sftp_server import SftpServer
 from exchange.errors import ConfigurationError
+from exchange.instants import Instant
 from exchange.model import Endpoint, Parcel
 from exchange.ports import World
+from tests.daemon import Clock as Wall
 from tests.sftp_bench import KEY, endpoint
 
 # -- logging in ---------------------------------------------------------------------------------------------------
@@ -157,7 +161,13 @@ def test_every_host_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 # -- the adapter --------------------------------------------------------------------------------------------------
 
 
-def server(directory: Path, logged: LogCapture, **settings: Any) -> SftpServer:
+def server(
+    directory: Path,
+    logged: LogCapture,
+    now: Callable[[], Instant] = lambda: 0,
+    retention_days: int = 90,
+    **settings: Any,
+) -> SftpServer:
     from twisted.internet import reactor
 
     log = structlog.wrap_logger(structlog.PrintLogger(), processors=[logged])
@@ -165,9 +175,10 @@ def server(directory: Path, logged: LogCapture, **settings: Any) -> SftpServer:
         take=None,  # type: ignore[arg-type]
         archive=None,  # type: ignore[arg-type]
         reactor=reactor,
-        now=lambda: 0,
+        now=now,
         log=log,
         directory=str(directory),
+        retention_days=retention_days,
         settings=SftpServer.Settings(host="127.0.0.1", port=0, **settings),
     )
     return SftpServer(world)
@@ -203,7 +214,7 @@ async def test_a_port_in_use_is_a_mistake_of_the_configuration(tmp_path: Path) -
     await first.serve({"one": endpoint()})
     second = server(tmp_path, LogCapture())
     second._settings = SftpServer.Settings(host="127.0.0.1", port=first.port)
-    with pytest.raises(ConfigurationError, match="can't listen"):
+    with pytest.raises(ConfigurationError, match=r"can't listen on 127.0.0.1:\d+: Address already in use"):
         await second.serve({"one": endpoint()})
     await second.stop()
     await first.stop()
@@ -224,7 +235,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_old_copies_and_forgotten_uploads_are_pruned_and_receipts_never(tmp_path: Path) -> None:
+def test_old_copies_and_forgotten_uploads_are_pruned_and_nothing_in_the_other_boxes(tmp_path: Path) -> None:
     for box in BOXES:
         (tmp_path / box).mkdir()
         for name, days in (("new.tmp", 1), ("old.tmp", 30)):
@@ -235,3 +246,120 @@ def test_old_copies_and_forgotten_uploads_are_pruned_and_receipts_never(tmp_path
     assert kept["SentBox"] == kept["OutBox"] == ["new.tmp"]
     assert kept["InBox"] == kept["FailBox"] == ["new.tmp", "old.tmp"]
     prune(tmp_path / "nobody", 7)
+
+
+# -- what lies in InBox and FailBox ---------------------------------------------------------------------------------
+
+DAY_SECONDS = 86_400
+
+
+async def deliver(adapter: SftpServer, *names: str, **options: Any) -> Path:
+    """Lay files into InBox, and one into FailBox; return where the boxes are."""
+    for name in names:
+        await adapter.send(endpoint(**options), Parcel(name, b"receipt"))
+    await adapter.send(endpoint(**options), Parcel("refused.xml", b"why", {"disposition": "rejected"}))
+    root: Path = adapter._root(endpoint(**options))
+    return root
+
+
+async def test_what_was_delivered_goes_when_it_is_old_and_nothing_that_the_switch_did_not_lay_there(
+    tmp_path: Path,
+) -> None:
+    clock, logged = Wall(), LogCapture()
+    adapter = server(tmp_path, logged, clock)
+    root = await deliver(adapter, "a.xml", "回执.xml", "a.xml", "fetched.xml", "replaced.xml", "linked.xml")
+    (root / "InBox" / "fetched.xml").unlink()
+    (root / "InBox" / "notice.txt").write_text("by hand")
+    (root / "InBox" / "replaced.xml").write_text("longer than it was")
+    (root / "InBox" / "linked.xml").rename(root / "InBox" / "kept by its user.xml")
+    (root / "InBox" / "linked.xml").symlink_to("kept by its user.xml")
+    (root / "OutBox").mkdir()
+    (root / "OutBox" / "upload.xml.tmp").write_text("not yet taken")
+    clock.move(90 * DAY_SECONDS)
+    await deliver(adapter, "later.xml")
+    adapter._delivered.forget()
+    assert "a.xml" in names(root / "InBox"), "ninety days are not over yet"
+    clock.move(DAY_SECONDS)
+    adapter._delivered.forget()
+    assert names(root / "InBox") == [
+        "kept by its user.xml",
+        "later.xml",
+        "linked.xml",
+        "notice.txt",
+        "replaced.xml",
+    ]
+    assert len(names(root / "FailBox")) == 1
+    assert names(root / "OutBox") == ["upload.xml.tmp"]
+    (told,) = [line for line in logged.entries if line["event"] == "sftp.pruned"]
+    assert (told["files"], told["bytes"], told["days"]) == (4, 24, 90)
+    adapter._delivered.forget()
+    assert len(names(tmp_path / "delivered")) == 1, "one page is left: that of the later day"
+
+
+async def test_what_was_delivered_is_known_after_a_restart_and_a_restore_and_wherever_the_boxes_lie(
+    tmp_path: Path,
+) -> None:
+    clock, elsewhere = Wall(), tmp_path / "elsewhere"
+    root = await deliver(server(tmp_path, LogCapture(), clock), "a.xml", directory=elsewhere)
+    assert root == elsewhere
+    with (tmp_path / "delivered" / names(tmp_path / "delivered")[0]).open("a") as page:
+        page.write('["/half a line]')
+    shutil.copytree(root, tmp_path / "backup")
+    shutil.rmtree(root)
+    shutil.copytree(tmp_path / "backup", root)
+    clock.move(91 * DAY_SECONDS)
+    again = server(tmp_path, LogCapture(), clock)
+    again._prune([])
+    assert names(root / "InBox") == names(root / "FailBox") == names(tmp_path / "delivered") == []
+
+
+@pytest.mark.parametrize(("inbox", "store", "goes_after"), [(30, 90, 90), (120, 90, 120), (90, 365, 365)])
+async def test_nothing_goes_earlier_than_the_store_would_forget_it(
+    tmp_path: Path, inbox: int, store: int, goes_after: int
+) -> None:
+    clock = Wall()
+    adapter = server(tmp_path, LogCapture(), clock, store, inbox_days=inbox)
+    root = await deliver(adapter, "a.xml")
+    clock.move(goes_after * DAY_SECONDS)
+    adapter._prune([])
+    assert names(root / "InBox") == ["a.xml"]
+    clock.move(DAY_SECONDS)
+    adapter._prune([])
+    assert names(root / "InBox") == []
+
+
+async def test_with_no_days_everything_stays_and_nothing_is_noted(tmp_path: Path) -> None:
+    clock = Wall()
+    adapter = server(tmp_path, LogCapture(), clock, inbox_days=0)
+    root = await deliver(adapter, "a.xml")
+    clock.move(3650 * DAY_SECONDS)
+    adapter._prune([])
+    assert names(root / "InBox") == ["a.xml"]
+    assert not (tmp_path / "delivered").exists()
+
+
+async def test_a_book_that_cannot_be_written_stops_no_delivery_and_a_file_that_cannot_be_removed_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, logged = Wall(), LogCapture()
+    adapter = server(tmp_path, logged, clock)
+    (tmp_path / "delivered").write_text("in the way")
+    root = await deliver(adapter, "unknown.xml")
+    assert {line["event"] for line in logged.entries} == {"sftp.note_missed"}
+    (tmp_path / "delivered").unlink()
+    await deliver(adapter, "a.xml", "b.xml")
+    clock.move(91 * DAY_SECONDS)
+    removes = Path.unlink
+
+    def stuck(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "a.xml":
+            raise PermissionError(13, "Permission denied")
+        removes(path, missing_ok)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", stuck)
+        adapter._prune([])
+    assert names(root / "InBox") == ["a.xml", "unknown.xml"]
+    assert [line["event"] for line in logged.entries][-2:] == ["sftp.pruned", "sftp.prune_failed"]
+    adapter._prune([])
+    assert names(root / "InBox") == ["unknown.xml"]

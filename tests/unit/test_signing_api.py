@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from exchange.signing._api_problems import KINDS, Problem
 from exchange.signing._api_requests import Item, SignRequest, parsed
 from exchange.signing._api_settings import Allowance
 from tests import pki, sealing
-from tests.signing_bench import CERTIFICATES, b64, content, data, result, running, signed, table
+from tests.signing_bench import CERTIFICATES, CLIENTS, b64, content, data, result, running, signed, table
 
 LOCKED = TokenError("the device is locked", "密码设备已锁定")
 NOON = 1_795_320_000 * SECOND
@@ -108,6 +109,26 @@ async def test_who_is_not_known_gets_no_further(tmp_path: Path, who: str) -> Non
             assert (answer.status_code, answer.json()["code"]) == (401, "SWX-7061")
         assert await bench.jobs() == []
         assert bench.answered == {(401, ""): 3}
+
+
+async def test_a_clients_renewed_certificate_is_known_once_it_is_read_anew_and_a_broken_one_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    mine = tmp_path / "desk.crt"
+    shutil.copy(pki.shared() / "rsa.crt", mine)
+    async with running(tmp_path, clients={"desk": CLIENTS["desk"] | {"certificate": mine}}) as bench:
+
+        async def status(who: str) -> int:
+            return (await bench.ask("/v1/openapi.json", who=who)).status_code
+
+        shutil.copy(pki.shared() / "foreign.crt", mine)
+        assert [await status("rsa"), await status("foreign")] == [200, 401]
+        bench.api.renew()
+        assert [await status("rsa"), await status("foreign")] == [401, 200]
+        mine.write_text("half")
+        with pytest.raises(ConfigurationError, match=r"clients\.desk\.certificate"):
+            bench.api.renew()
+        assert await status("foreign") == 200
 
 
 async def test_everything_that_is_not_permitted_is_told_at_once_and_nothing_is_signed(tmp_path: Path) -> None:

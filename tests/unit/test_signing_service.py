@@ -28,6 +28,11 @@ from tests.switchctl import result_of
 
 LOCKED = TokenError("the device is locked", "密码设备已锁定")
 TWO_KEYS = ROUTES.replace("ids: [DXPENT0000000002]", "ids: [DXPENT0000000002]\n    signing_key: foreign")
+CORRECTIONS = ROUTES.replace(
+    "  - {name: orders, match: {type: CEB311Message}, to: [customs-queue]}",
+    "  - {name: new, match: {type: CEB311Message, where: {appType: '1'}}, to: [customs-queue], sign: ecdsa-sha256}\n"
+    "  - {name: changed, match: {type: CEB311Message}, to: [customs-queue]}",
+)
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
 
 
@@ -148,12 +153,64 @@ async def test_a_party_with_too_much_to_be_signed_is_asked_to_wait_and_only_that
         Gatekeeper(house, monkeypatch).locked.add("p256")
         for n in range(2):
             await house.give("ent1-box", inventory(n))
-        await house.until(lambda: house.switch._aside.unsigned["ENT1"] == 2)
+        await house.until(lambda: house.switch._aside.waiting["ENT1"] == 2)
         with pytest.raises(Busy, match=r"SWX-6040 .* signed") as busy:
             await house.give("ent1-box", inventory(3))
         assert busy.value.zh
         await house.give("ent2-box", inventory(4, 2))
         await house.until(lambda: house.sent("customs-queue"))
+
+
+async def test_however_much_waits_to_be_signed_who_has_nothing_there_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, switchd=switchd_yaml(limits="backlog: 2")) as house:
+        gate = Gatekeeper(house, monkeypatch)
+        gate.open.clear()
+        stuck = [await house.give("ent1-box", inventory(n)) for n in range(2)]
+        await house.until(lambda: len(house.switch._aside) == 2)
+        with pytest.raises(Busy, match=r"SWX-6040 .* signed"):
+            await house.give("ent1-box", order(1))
+        plain = await house.give("ent2-box", order(1, 2))
+        await house.until(lambda: house.sent("customs-queue"))
+        assert await house.states(*stuck, plain) == ["RECEIVED", "RECEIVED", "ACCEPTED"]
+        gate.open.set()
+        await house.settle()
+        assert (len(house.switch._aside), house.switch._aside.bytes, house.switch.undecided) == (0, 0, 0)
+
+
+async def test_a_correction_that_needs_no_signature_does_not_overtake_what_is_being_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, CORRECTIONS) as house:
+        gate = Gatekeeper(house, monkeypatch)
+        gate.open.clear()
+        first = await house.give("ent1-box", order(1), "first.xml")
+        await house.until(lambda: gate.asked)
+        changes = [order(1, mark=mark).replace(b"appType>1<", b"appType>2<") for mark in ("001", "002")]
+        later = [await house.give("ent1-box", body, f"change-{n}.xml") for n, body in enumerate(changes)]
+        other = await house.give("ent1-box", order(2).replace(b"appType>1<", b"appType>2<"), "other.xml")
+        await house.until(lambda: house.sent("customs-queue"))
+        assert await house.states(first, *later, other) == ["RECEIVED"] * 3 + ["ACCEPTED"]
+        gate.open.set()
+        await house.settle()
+        assert house.names("customs-queue") == ["other.xml", "first.xml", "change-0.xml", "change-1.xml"]
+
+
+async def test_what_an_operator_holds_and_releases_while_it_is_being_signed_leaves_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as house:
+        gate = Gatekeeper(house, monkeypatch)
+        gate.open.clear()
+        id = await house.give("ent1-box", inventory(1))
+        await house.until(lambda: gate.asked)
+        for verb in ("hold", "release"):
+            await house.ask("message.change", ids=[id], verb=verb, reason="a look at it")
+        gate.open.set()
+        await house.settle()
+        assert (await house.state(id), house.switch.undecided) == ("ACCEPTED", 0)
+        assert len(gate.asked) == len(house.sent("customs-queue")) == 1
 
 
 async def test_what_waits_to_be_signed_when_the_switch_dies_is_signed_in_its_next_life(

@@ -12,10 +12,12 @@ import pytest
 
 from exchange import explaining, forms, plugins
 from exchange.errors import Held, Rejected, StoreError
+from exchange.formats._edifact_write import reference
 from exchange.instants import read_id
 from exchange.model import Parcel
 from exchange.options import Strict
 from exchange.steps import About, Step
+from exchange.steps.map import SCHEMAS
 from tests import sealing
 from tests.daemon import ROUTES, inventory, order, running
 from tests.envelopes import IMPORT, dxp, node
@@ -30,6 +32,13 @@ steps:
   - {name: to-node, kind: wrap, version: "3", into: dxp-node, start: "51000001", end: "00000002"}
   - {name: odd, kind: odd, version: "1"}
 """
+WRITTEN = """
+steps:
+  - {name: to-iftsta, kind: map, version: "1", map: LogisticsEvent-IFTSTA, with: {sender: SWITCH}}
+routes:
+  - {name: events, match: {type: LogisticsEvent}, to: [customs-queue, ent2-box], steps: [to-iftsta]}
+"""
+EVENTS = SCHEMAS / "neutral" / "event" / "samples" / "valid" / "LogisticsEvent--loaded-and-departed.json"
 
 
 class OddOptions(Strict):
@@ -214,3 +223,22 @@ async def test_a_disk_that_fails_while_a_slow_step_runs_loses_and_doubles_nothin
         assert await house.states(*ids) == ["ACCEPTED", "ACCEPTED"]
         assert len(house.sent("customs-queue")) == 2
         assert house.switch.undecided == 0
+
+
+async def test_interchanges_for_two_endpoints_have_references_of_their_own_and_keep_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exchange.switch.PAUSE_SECONDS", 0.01)
+    async with running(tmp_path, ROUTES.partition("routes:")[0] + WRITTEN) as house:
+        house.trip("conclude", StoreError("full", "满"))  # so that all of it is made twice
+        id = await house.give("ent1-box", EVENTS.read_bytes().replace(b"TERM01", b"ENT1"), "e.json")
+        await house.settle()
+        sent = [house.sent(box)[0].read().split(b"'") for box in ("customs-queue", "ent2-box")]
+        for number, written in enumerate(sent):
+            own = reference(read_id(id), number).encode()
+            assert written[0].endswith(b"+" + own)
+            assert written[-2].endswith(b"+" + own)
+        assert sent[0] != sent[1]
+        await house.change("resend", id, delivery=1)
+        await house.settle()
+        assert house.sent("ent2-box")[1].read().split(b"'") == sent[1]

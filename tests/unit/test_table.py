@@ -11,12 +11,16 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exchange.catalogue import SCHEMAS, load
 from exchange.errors import Unreadable
-from exchange.formats import _table_columns, _table_xlsx
-from exchange.formats._table_rows import LIMIT_CELL, LIMIT_COLUMNS, LIMIT_ROWS
+from exchange.formats import _table_columns, _table_judge, _table_xlsx
+from exchange.formats._table_csv import LIMIT_LENGTH, LIMIT_LINES
+from exchange.formats._table_rows import LIMIT_CELL, LIMIT_COLUMNS
 from exchange.formats.table import Table
+from tests.bounds import orders
 
 CATALOGUE = load()
 VALID = SCHEMAS / "customs" / "ceb-table" / "samples" / "valid"
@@ -27,7 +31,12 @@ ON = date(2026, 1, 1)
 
 def cells(payload: bytes) -> list[list[str]]:
     table = Table().open(payload).tree
-    return [table.headings, *(row.cells for row in table.rows)]
+    return [table.headings, *(row.cells for row in table)]
+
+
+def head_and_row() -> tuple[str, str]:
+    head, *rows = FULL.decode("utf-8-sig").splitlines(keepends=True)
+    return head, next(row for row in rows if "EX-0002" in row and "TEST-BUYER" in row)
 
 
 def rebuilt(change: Callable[[str, bytes], bytes | None], more: dict[str, bytes] | None = None) -> bytes:
@@ -80,7 +89,7 @@ def test_csv_is_read_as_text(payload: bytes, expected: list[list[str]]) -> None:
 
 def test_rows_keep_the_numbers_a_spreadsheet_shows() -> None:
     table = Table().open(b'a,b\n1,"x\ny"\n\n,\n2,z\n').tree
-    assert [row.number for row in table.rows] == [2, 5]
+    assert [row.number for row in table] == [2, 5]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +107,11 @@ def test_rows_keep_the_numbers_a_spreadsheet_shows() -> None:
         (b"a," * 1_000_000 + b"b\n", "SWX-1015"),
         (b"a,b\n" + b"," * 1_000_000, "SWX-1015"),
         (b"a,b\n" + b"," * LIMIT_COLUMNS, "SWX-1015"),
-        (b"a,b\n" + b"1,2\n" * (LIMIT_ROWS + 1), "SWX-1015"),
+        (b"a,b\n" + b"1,2\n" * LIMIT_LINES, "SWX-1015"),
+        (b"a,b\n" + b"\n" * LIMIT_LINES, "SWX-1015"),
+        (b"a,b\n" + b'"x\n",' * (LIMIT_LENGTH // 5) + b"x\n", "SWX-1015"),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_csv_that_is_malformed_or_too_much_is_refused_soon(payload: bytes, code: str) -> None:
     assert refused(payload) == code
@@ -147,13 +158,15 @@ def test_a_workbook_gives_plain_digits_and_dates() -> None:
 )
 def test_a_cell_is_shown_as_people_would_write_it(cell: str, value: str) -> None:
     head = '<c r="A1" t="str"><v>h</v></c>'
-    assert _table_xlsx.rows(sheet(f"<row>{head}</row><row r='2'>{cell}</row>")).rows[0].cells == ["", value]
+    (row,) = _table_xlsx.rows(sheet(f"<row>{head}</row><row r='2'>{cell}</row>"))
+    assert row.cells == ["", value]
 
 
 def test_formulas_and_errors_are_marked_and_not_calculated() -> None:
     values = "<c><f>1+1</f><v>2</v></c><c t='e'><v>#N/A</v></c><c><v>3</v></c>"
     rows = f"<row r='1'><c t='str'><v>h</v></c></row><row r='2'>{values}</row>"
-    assert _table_xlsx.rows(sheet(rows)).rows[0].calculated == {0, 1}
+    (row,) = _table_xlsx.rows(sheet(rows))
+    assert row.calculated == {0, 1}
 
 
 def bomb() -> bytes:
@@ -258,6 +271,80 @@ def test_every_fault_is_told_with_row_and_column_and_personal_values_are_masked(
     assert len(findings) <= 50
 
 
+ANY = """
+element: key
+documents: 3
+rows: 4
+columns:
+  - {name: table, en: table, use: M, of: document, codes: ["1"]}
+  - {name: key, en: key, use: M, of: document, longest: 2}
+  - {name: says, en: says, of: document, pattern: "[ab]+"}
+  - {name: size, en: size, use: M, kind: number, whole: 1, decimals: 1}
+  - {name: day, en: day, kind: date}
+  - {name: not there, en: not there, kind: digits}
+"""
+CELL = st.sampled_from(["", " ", "1", "1.5", "1.55", "1E5", "a", "ab ", "ac", "x", "20240229", "2023-2-29", "abc"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(st.lists(CELL, min_size=1, max_size=7), max_size=8))
+def test_rows_that_pass_the_one_look_have_no_fault(
+    rows: list[list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_text(ANY, "utf-8")
+    template = _table_columns.load(file)
+    table = Table().open("\n".join(["table,key,size,says,day", *map(",".join, rows)]).encode()).tree
+    looked = list(_table_judge.faults(table, template))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_table_judge._Walk, "_fits", lambda *_: False)
+        assert list(_table_judge.faults(table, template)) == looked
+
+
+def test_rows_of_a_document_need_not_be_adjacent_and_faults_come_in_the_order_of_rows() -> None:
+    head, row = head_and_row()
+    other = row.replace("EX-0002", "EX-3")
+    payload = (head + row + other + row.replace(",142", ",1") + other.replace("示例平台", "别的平台")).encode()
+    opened = CATALOGUE.open(payload)
+    type = CATALOGUE.identify(opened)
+    assert [document.keys["row"] for document in CATALOGUE.read(opened, type).documents] == ["EX-0002", "EX-3"]
+    assert not CATALOGUE.valid(opened, type, on=ON)
+    findings = CATALOGUE.explain(payload, "CEB311-Table", "1")
+    assert [(finding.code, finding.line) for finding in findings] == [("SWX-1412", 4), ("SWX-1463", 5)]
+    assert "row 3" in findings[1].en
+    assert CATALOGUE.part(opened, type, [1]).decode("utf-8-sig").count("EX-3") == 2
+
+
+def test_too_many_orders_and_rows_are_told_where_they_become_too_many_with_their_number() -> None:
+    head, row = head_and_row()
+    payload = head + row * 101 + "".join(row.replace("EX-0002", f"EX-{n}") for n in range(5_003))
+    findings = CATALOGUE.explain(payload.encode(), "CEB311-Table", "1")
+    assert [(finding.code, finding.line) for finding in findings] == [("SWX-1404", 101), ("SWX-1404", 5_102)]
+    assert "101 times" in findings[0].en
+    assert "5004 times" in findings[1].en
+
+
+def test_keys_that_take_too_much_memory_are_refused() -> None:
+    head, row = head_and_row()
+    opened = CATALOGUE.open(
+        (head + "".join(row.replace("EX-0002", f"𠮷{n}{'x' * 9_000}") for n in range(1_000))).encode()
+    )
+    with pytest.raises(Unreadable, match="keys and fields"):
+        CATALOGUE.read(opened, CATALOGUE.identify(opened))
+
+
+def test_a_large_table_is_checked_without_holding_its_rows() -> None:
+    payload = orders(2_000_000, 60)
+    tracemalloc.start()
+    opened = CATALOGUE.open(payload)
+    type = CATALOGUE.identify(opened)
+    assert len(CATALOGUE.read(opened, type).documents) == payload.count(b"\n") // 60
+    assert CATALOGUE.valid(opened, type, on=ON)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6_000_000  # as strings its cells would take fifty
+
+
 def test_a_table_without_rows_is_told_so() -> None:
     header = FULL.partition(b"\n")[0] + b"\n"
     assert [f.code for f in CATALOGUE.explain(header, "CEB311-Table", "1")] == ["SWX-1401"]
@@ -280,8 +367,7 @@ def test_a_mistake_in_a_template_is_told(text: str, problem: str, tmp_path: Path
 
 
 def test_five_thousand_orders_are_judged_in_seconds() -> None:
-    head, *rows = FULL.decode("utf-8-sig").splitlines(keepends=True)
-    one = next(row for row in rows if "EX-0002" in row and "TEST-BUYER" in row)
+    head, one = head_and_row()
     payload = (head + "".join(one.replace("EX-0002", f"EX-{n}") for n in range(5_000))).encode()
     before = time.process_time()
     opened = CATALOGUE.open(payload)
