@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -62,7 +63,7 @@ class Children:
         with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [sys.executable, *arguments], cwd=self._folder, env=environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, preexec_fn=_end_with_parent,
+                stdout=log, stderr=log, start_new_session=True, preexec_fn=partial(_end_with, os.getpid()),
             )  # fmt: skip
 
     def log(self, name: str) -> Path:
@@ -77,7 +78,9 @@ class Children:
                 raise RuntimeError(f"{name} ended with status {child.returncode} · 进程已退出\n{words}")
 
 
-def _end_with_parent() -> None:
-    """Ask Linux to stop this process when its parent is gone, however that ended."""
+def _end_with(parent: int) -> None:
+    """Ask Linux to stop this process when its *parent* is gone, however that ended; it may be gone by now."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -31,7 +31,7 @@ class Batcher:
         self,
         apply: Apply,
         *,
-        gather_seconds: float = 0.002,
+        gather_seconds: float = 0.005,
         most: int = 2048,
         observe: Callable[[int], None] | None = None,
     ) -> None:
