@@ -140,7 +140,7 @@ class HttpApi:
         self._mailbox.ring(endpoint)
 
     def renew(self) -> Mapping[str, str]:
-        """See ``ports.Renewing``."""
+        """See ``tls.Renewing``."""
         return self._listener.renew() if self._listener else {}
 
     async def stop(self) -> None:

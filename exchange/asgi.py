@@ -241,7 +241,7 @@ class Listener:
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def renew(self) -> Mapping[str, str]:
-        """Read the files of TLS anew, if there are any: see ``ports.Renewing``."""
+        """Read the files of TLS anew, if there are any: see ``tls.Renewing``."""
         return self._tls.renew() if self._tls else {}
 
     async def stop(self, grace_seconds: float = 10.0) -> None:

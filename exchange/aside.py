@@ -46,7 +46,7 @@ class Aside:
     spawn: Callable[[Awaitable[None]], None]
     again: Callable[[RoutingTable], Again]
     waiting: Counter[str] = field(factory=Counter)  # by the party that brought them
-    bytes: int = 0  # of all their payloads
+    payload_bytes: int = 0  # of all that is aside
     _inside: dict[int, Arrival] = field(factory=dict)
     _at_work: set[int] = field(factory=set)  # of them; the others wait for these
     _lines: Lines = field(factory=Lines)
@@ -83,7 +83,7 @@ class Aside:
         if arrival.id not in self._inside:
             self._inside[arrival.id] = arrival
             self.waiting[arrival.party] += 1
-            self.bytes += arrival.parcel.size
+            self.payload_bytes += arrival.parcel.size
             self._lines.join(arrival.id, marks)
         if at_work:
             self._at_work.add(arrival.id)
@@ -91,7 +91,7 @@ class Aside:
     def _leave(self, id: int) -> None:
         arrival = self._inside.pop(id)
         self._at_work.discard(id)
-        self.bytes -= arrival.parcel.size
+        self.payload_bytes -= arrival.parcel.size
         self.waiting[arrival.party] -= 1
         if not self.waiting[arrival.party]:
             del self.waiting[arrival.party]

@@ -6,7 +6,7 @@ Changes need a reason; who asks comes from the socket. The console will talk to 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,7 @@ from exchange.lifecycle import MESSAGE
 from exchange.model import Arrival, Parcel
 from exchange.ports import Change, Changed, Generation
 from exchange.signing import expiry
-from exchange.verbs import expect, keys, message_id, subjects, trust
+from exchange.verbs import Verb, expect, keys, message_id, subjects, trust
 from exchange.verbs.devices import Devices
 from exchange.verbs.evidence import Evidence
 from exchange.verbs.keys import Keys
@@ -29,7 +29,6 @@ from exchange.verbs.subjects import Subjects
 if TYPE_CHECKING:
     from exchange.service import Daemon
 
-Verb = Callable[..., Awaitable[Any]]
 CHANGES: Final = ("hold", "release", "resend", "requeue", "discard")
 STATES: Final = tuple(state for state in MESSAGE if state)
 ANSWER: Final = ("code", "stage", "outcome", "terminal", "text")  # as the store keeps one

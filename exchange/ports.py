@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol
 
 from attrs import Factory, field, frozen
 
@@ -93,18 +93,6 @@ class Mailbox(Adapter, Protocol):
 
     def ring(self, endpoint: str) -> None:
         """Wake the peers that wait at an endpoint: something new is there."""
-
-
-@runtime_checkable
-class Renewing(Protocol):
-    """What has TLS of its own, as an adapter may, and takes over renewed files while it serves."""
-
-    def renew(self) -> Mapping[str, str]:
-        """Read certificate, key and clients' authorities anew; new connections get them, open ones go on.
-
-        Returns ``serial`` and ``until`` of the certificate, or nothing where TLS is off. Raises ConfigurationError
-        where they can't be used together; then nothing changes.
-        """
 
 
 # -- the store ---------------------------------------------------------------------------------------------------

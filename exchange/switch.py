@@ -103,10 +103,10 @@ class Switch:
         if self.refusing is not None:
             raise self.refusing.with_traceback(None)  # else it remembers every refusal, and its parcel
         aside, limits = self._aside, self._limits
-        if self.undecided - len(aside) >= limits.backlog or self._undecided_bytes - aside.bytes >= limits.backlog_bytes:
+        if self.undecided - len(aside) >= limits.backlog or self._undecided_bytes - aside.payload_bytes >= limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
         if (mine := aside.waiting[endpoint.party]) and (
-            mine >= limits.unsigned or len(aside) >= limits.backlog or aside.bytes >= limits.backlog_bytes
+            mine >= limits.unsigned or len(aside) >= limits.backlog or aside.payload_bytes >= limits.backlog_bytes
         ):  # whoever has nothing there goes on: he may need no signature
             raise Busy("more has arrived than can be signed now: come back later", "待签名报文积压过多：请稍后重试")
         began = perf_counter()

@@ -5,19 +5,30 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from attrs import frozen
 from cryptography import x509
 
 from exchange.errors import ConfigurationError
-from exchange.ports import Renewing
 
 REFUSED: Final = "SWX-4140"
 GOES_ON: Final = {
     "en": "it goes on with the certificates it had: the administrator puts the files right, then sends SIGHUP again",
     "zh": "继续使用原有证书：请管理员更正文件后重新发送 SIGHUP",
 }
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """What has TLS of its own, as an adapter may, and takes over renewed files while it serves."""
+
+    def renew(self) -> Mapping[str, str]:
+        """Read certificate, key and clients' authorities anew; new connections get them, open ones go on.
+
+        Returns ``serial`` and ``until`` of the certificate, or nothing where TLS is off. Raises ConfigurationError
+        where they can't be used together; then nothing changes.
+        """
 
 
 @frozen
@@ -70,7 +81,7 @@ class Renewable(ssl.SSLContext):
         return self._latest.wrap_bio(*values, **more)
 
     def renew(self) -> dict[str, str]:
-        """Do as ``ports.Renewing`` says."""
+        """Do as ``Renewing`` says."""
         try:
             latest = self.files.read()
             shown = x509.load_pem_x509_certificate(self.files.certificate.read_bytes())

@@ -100,7 +100,7 @@ class SigningApi:
         return self._listener.port if self._listener else 0
 
     def renew(self) -> Mapping[str, str]:
-        """Read the files of TLS and the clients' certificates anew: see ``ports.Renewing``."""
+        """Read the files of TLS and the clients' certificates anew: see ``tls.Renewing``."""
         clients = Clients(self.settings, self.table)
         told = self._listener.renew() if self._listener else {}
         self._clients = clients

@@ -1,12 +1,13 @@
 """What switchctl does that needs a room of its own: verbs of the control socket, by subject."""
 
 import difflib
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
 
 from exchange.errors import NotFound
 from exchange.instants import read_id
 
+Verb = Callable[..., Awaitable[Any]]
 FEW: Final = 2000  # names among which a misspelled one is looked for: more would hold up the reactor
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from exchange.errors import Refused
 from exchange.signing import trials
+from exchange.verbs import Verb
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
-
-
-Verb = Callable[..., Awaitable[Any]]
 
 
 class Devices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +13,11 @@ from exchange.errors import ConfigurationError, ExchangeError, NotFound, Refused
 from exchange.instants import Instant, show_instant
 from exchange.register import KeyVersion, Proposal
 from exchange.signing import certificates, changes, pkcs10
+from exchange.verbs import Verb
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
 
-Verb = Callable[..., Awaitable[Any]]
 SHOWN: Final = 20  # rows of an import that are shown to whoever approves it
 NEED_REASON: Final = ("change.submit", "change.approve", "change.reject")
 

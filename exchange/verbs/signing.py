@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,12 +14,11 @@ from exchange.signing.latency import percentiles
 from exchange.signing.sealing import Seal, Sealed
 from exchange.signing.service import Work
 from exchange.signinglog import Row
-from exchange.verbs import message_id
+from exchange.verbs import Verb, message_id
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
 
-Verb = Callable[..., Awaitable[Any]]
 TEST: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n<SigningTest>switchctl sign test</SigningTest>\n'
 NOBODY: Final = "switchctl"  # who such a signature is for, in the queue and in the log
 PAGE: Final = 1000  # rows looked at together

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -12,13 +12,12 @@ from exchange.errors import ConfigurationError, Refused
 from exchange.instants import SECOND, show_instant
 from exchange.ports import Hold
 from exchange.routesfile import ROLES, PartyRow
-from exchange.verbs import expect
+from exchange.verbs import Verb, expect
 from exchange.yamlfile import Document
 
 if TYPE_CHECKING:
     from exchange.service import Daemon
 
-Verb = Callable[..., Awaitable[Any]]
 NEED_REASON: Final = ("party.hold", "party.import", "endpoint.hold")
 
 

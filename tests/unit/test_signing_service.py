@@ -44,11 +44,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 class Gatekeeper:
     """Stands before the token: which keys are locked, what waits to be signed until it is let through."""
 
-    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch, *, shut: bool = False) -> None:
         self.locked: set[str] = set()
         self.asked: list[Job] = []
         self.open = asyncio.Event()
-        self.open.set()
+        if not shut:
+            self.open.set()
         token: Any = house.switch.signing.token
         sign = token.sign
 
@@ -133,8 +134,7 @@ async def test_a_twin_waits_until_its_elder_is_signed_and_is_then_a_duplicate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path) as house:
-        gate = Gatekeeper(house, monkeypatch)
-        gate.open.clear()
+        gate = Gatekeeper(house, monkeypatch, shut=True)
         elder = await house.give("ent1-box", inventory(1))
         await house.until(lambda: gate.asked)
         twin = await house.give("ent1-box", inventory(1))
@@ -165,8 +165,7 @@ async def test_however_much_waits_to_be_signed_who_has_nothing_there_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path, switchd=switchd_yaml(limits="backlog: 2")) as house:
-        gate = Gatekeeper(house, monkeypatch)
-        gate.open.clear()
+        gate = Gatekeeper(house, monkeypatch, shut=True)
         stuck = [await house.give("ent1-box", inventory(n)) for n in range(2)]
         await house.until(lambda: len(house.switch._aside) == 2)
         with pytest.raises(Busy, match=r"SWX-6040 .* signed"):
@@ -176,15 +175,14 @@ async def test_however_much_waits_to_be_signed_who_has_nothing_there_goes_on(
         assert await house.states(*stuck, plain) == ["RECEIVED", "RECEIVED", "ACCEPTED"]
         gate.open.set()
         await house.settle()
-        assert (len(house.switch._aside), house.switch._aside.bytes, house.switch.undecided) == (0, 0, 0)
+        assert (len(house.switch._aside), house.switch._aside.payload_bytes, house.switch.undecided) == (0, 0, 0)
 
 
 async def test_a_correction_that_needs_no_signature_does_not_overtake_what_is_being_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path, CORRECTIONS) as house:
-        gate = Gatekeeper(house, monkeypatch)
-        gate.open.clear()
+        gate = Gatekeeper(house, monkeypatch, shut=True)
         first = await house.give("ent1-box", order(1), "first.xml")
         await house.until(lambda: gate.asked)
         changes = [order(1, mark=mark).replace(b"appType>1<", b"appType>2<") for mark in ("001", "002")]
@@ -201,8 +199,7 @@ async def test_what_an_operator_holds_and_releases_while_it_is_being_signed_leav
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path) as house:
-        gate = Gatekeeper(house, monkeypatch)
-        gate.open.clear()
+        gate = Gatekeeper(house, monkeypatch, shut=True)
         id = await house.give("ent1-box", inventory(1))
         await house.until(lambda: gate.asked)
         for verb in ("hold", "release"):
@@ -217,8 +214,7 @@ async def test_what_waits_to_be_signed_when_the_switch_dies_is_signed_in_its_nex
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path) as house:
-        gate = Gatekeeper(house, monkeypatch)
-        gate.open.clear()
+        gate = Gatekeeper(house, monkeypatch, shut=True)
         ids = [await house.give("ent1-box", inventory(n)) for n in range(3)]
         await house.until(lambda: gate.asked)
         house.kill()
