@@ -103,7 +103,8 @@ class Switch:
         if self.refusing is not None:
             raise self.refusing.with_traceback(None)  # else it remembers every refusal, and its parcel
         aside, limits = self._aside, self._limits
-        if self.undecided - len(aside) >= limits.backlog or self._undecided_bytes - aside.payload_bytes >= limits.backlog_bytes:
+        backlog, backlog_bytes = self.undecided - len(aside), self._undecided_bytes - aside.payload_bytes
+        if backlog >= limits.backlog or backlog_bytes >= limits.backlog_bytes:
             raise Busy("more has arrived than is decided: come back in a few seconds", "积压过多：请几秒后重试")
         if (mine := aside.waiting[endpoint.party]) and (
             mine >= limits.unsigned or len(aside) >= limits.backlog or aside.payload_bytes >= limits.backlog_bytes
